@@ -1,0 +1,43 @@
+-- Name:   facts.rs
+-- Label:  What the rules on disease activity look at: one delivery's rows, with facts beside the cells as sent
+-- Grain:  one row per SRC_ROW
+-- Input:  delivery.rows, study.protocol, study.visits
+-- Units:  none
+-- Source: expectations/common, expectations/visit/rs
+
+with
+
+subjects as (
+    select
+        i.USUBJID,
+        regexp_matches(i.USUBJID, p.subject_pattern) as well_formed,
+        nullif(regexp_extract(i.USUBJID, p.subject_pattern, 1), '') as site
+    from (select distinct USUBJID from delivery.rows) as i
+    cross join study.protocol as p
+),
+
+visits as (
+    select
+        i.VISIT,
+        i.VISIT in (select VISIT from study.visits) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
+    from (select distinct VISIT from delivery.rows) as i
+    cross join study.protocol as p
+)
+
+select
+    r.*,
+    yes_no(coalesce(r.STUDYID = p.STUDYID, false)) as STUDY_OK,
+    yes_no(s.well_formed) as ID_OK,
+    yes_no(s.site = r.SITEID) as SITE_OK,
+    yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
+    cast(p.last_plausible_date as date) as LAST_DATE,
+    yes_no(v.known) as VISIT_KNOWN,
+    case when starts_with(r.RSTESTCD, 'SLEDAI') then result_kind(r.RSORRES) end as SLEDAI_KIND,
+    case when starts_with(r.RSTESTCD, 'SLEDAI') then approximate(r.RSORRES) end as SLEDAI_SCORE,
+    case when starts_with(r.RSTESTCD, 'BILAG') then r.RSORRES end as BILAG_GRADE,
+    iso_kind(r.RSDTC) as RSDTC_KIND,
+    iso_date(r.RSDTC) as RSDT
+from delivery.rows as r
+cross join study.protocol as p
+left join subjects as s on r.USUBJID = s.USUBJID
+left join visits as v on r.VISIT = v.VISIT

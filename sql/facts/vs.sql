@@ -1,0 +1,48 @@
+-- Name:   facts.vs
+-- Label:  What the rules on vital signs look at: one delivery's rows, with facts beside the cells as sent
+-- Grain:  one row per SRC_ROW
+-- Input:  delivery.rows, study.protocol, study.visits, reference.vital_units
+-- Units:  VSVAL_STD in check_unit of reference.vital_units
+-- Source: expectations/common, expectations/visit/vs
+
+with
+
+subjects as (
+    select
+        i.USUBJID,
+        regexp_matches(i.USUBJID, p.subject_pattern) as well_formed,
+        nullif(regexp_extract(i.USUBJID, p.subject_pattern, 1), '') as site
+    from (select distinct USUBJID from delivery.rows) as i
+    cross join study.protocol as p
+),
+
+visits as (
+    select
+        i.VISIT,
+        i.VISIT in (select VISIT from study.visits) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
+    from (select distinct VISIT from delivery.rows) as i
+    cross join study.protocol as p
+),
+
+tests as (select distinct VSTESTCD from reference.vital_units)
+
+select
+    r.*,
+    yes_no(coalesce(r.STUDYID = p.STUDYID, false)) as STUDY_OK,
+    yes_no(s.well_formed) as ID_OK,
+    yes_no(s.site = r.SITEID) as SITE_OK,
+    yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
+    cast(p.last_plausible_date as date) as LAST_DATE,
+    yes_no(v.known) as VISIT_KNOWN,
+    result_kind(r.VSORRES) as RESULT_KIND,
+    case when r.VSTESTCD is not null then yes_no(t.VSTESTCD is not null) end as TEST_KNOWN,
+    case when t.VSTESTCD is not null and r.VSORRES is not null then yes_no(u.factor is not null) end as UNIT_KNOWN,
+    approximate(r.VSORRES) * cast(u.factor as double) + cast(u.addend as double) as VSVAL_STD,
+    iso_kind(r.VSDTC) as VSDTC_KIND,
+    iso_date(r.VSDTC) as VSDT
+from delivery.rows as r
+cross join study.protocol as p
+left join subjects as s on r.USUBJID = s.USUBJID
+left join visits as v on r.VISIT = v.VISIT
+left join tests as t on r.VSTESTCD = t.VSTESTCD
+left join reference.vital_units as u on r.VSTESTCD = u.VSTESTCD and r.VSORRESU = u.unit

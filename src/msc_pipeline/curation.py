@@ -1,0 +1,154 @@
+"""Curation: rows in force → curated tables, one site at a time.
+
+Belongs here: which site's tables must be made again, the rows a model sees (`accepted`, `site`), and writing
+the parts. Does not: derivations (sql/curated), cross-domain rules (holding), pooling (publishing).
+
+A curated part is named by the hash of everything it is made from; a part that is up to date is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from msc_pipeline import cdisc, models
+from msc_pipeline import ledger as book
+from msc_pipeline.desk import Desk, lay_out, open_desk
+from msc_pipeline.settings import Settings
+from msc_pipeline.storage import digest, mark, put
+from msc_pipeline.study import Study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+log = logging.getLogger(__name__)
+
+RESTATEMENTS = "curated.restatements"
+RESTATEMENT_COLUMNS = (
+    "STUDYID varchar, SITEID varchar, DOMAIN varchar, ROW_KEY varchar, CHANGE varchar, VARIABLE varchar, OLD varchar,"
+    " NEW varchar, OLD_SHA256 varchar, OLD_ROW bigint, NEW_SHA256 varchar, NEW_ROW bigint"
+)
+
+
+def stale_sites(study: Study, settings: Settings) -> list[str]:
+    """Return the judged sites of which any curated table is not up to date."""
+    desk = open_desk(study, settings)
+    return [site for site in sorted(desk.judged) if _stale(desk, site)]
+
+
+def _plan(desk: Desk, site: str) -> dict[str, str]:
+    """Return table name → hash of everything its part of this site is made from."""
+    judged = desk.judged[site]
+    counts = json.dumps(desk.decided.get(site, []), sort_keys=True)
+    base = digest(desk.shared, site, judged["inputs"])
+    plan: dict[str, str] = {RESTATEMENTS: digest(base, RESTATEMENT_COLUMNS)}
+    for model in desk.curated:
+        upstream = [plan[name] for name in model.inputs if name in plan]
+        extra = [desk.as_of or ""] if "as_of" in model.sql else []
+        extra += [counts] if "site.deliveries" in model.inputs else []
+        plan[model.name] = digest(base, model.sha256, *upstream, *extra)
+    return plan
+
+
+def _made(desk: Desk, site: str) -> dict[str, dict[str, Any]]:
+    c = book.curated.c
+    rows = desk.ledger.rows(sa.select(book.curated).where(c.study == desk.study.id, c.site == site))
+    return {row["table"]: row for row in rows}
+
+
+def _stale(desk: Desk, site: str) -> bool:
+    made = _made(desk, site)
+    return any(
+        name not in made or made[name]["inputs"] != inputs for name, inputs in _plan(desk, site).items()
+    )
+
+
+def curate_site(study: Study, site: str, settings: Settings) -> dict[str, Any]:
+    """Make the curated tables of one site that are not up to date; return how many tables and rows were made.
+
+    Raises: IntegrityError for a damaged part or a grain that is not unique; PermanentError MODEL_FAILED.
+    """
+    desk = open_desk(study, settings)
+    plan, made = _plan(desk, site), _made(desk, site)
+    connection = models.connect(settings.threads)
+    written: dict[str, tuple[str, str, int]] = {}
+    try:
+        lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
+        _accept(connection, desk, site)
+        connection.execute("create schema curated")
+        for name, inputs in plan.items():
+            path = f"{study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
+            if name in made and made[name]["inputs"] == inputs:
+                path = made[name]["path"]
+                desk.part(path)
+            else:
+                written[name] = _write(connection, desk, site, name, path)
+            target = str(settings.home / path).replace("'", "''")
+            connection.execute(
+                f"create view {name} as select * from read_parquet('{target}', hive_partitioning = false)"
+            )
+    finally:
+        connection.close()
+    mark("curated")
+    with desk.ledger.write() as transaction:
+        for name, (path, sha256, rows) in written.items():
+            book.add_part(transaction, study.id, "curated", path, sha256, rows)
+            key = {"study": study.id, "table": name, "site": site}
+            book.upsert(transaction, book.curated, key, {"inputs": plan[name], "path": path})
+    log.info("curated site=%s tables=%d", site, len(written))
+    return {"site": site, "tables": len(written), "rows": sum(rows for _, _, rows in written.values())}
+
+
+def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> None:
+    """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`."""
+    import pyarrow as pa
+
+    connection.execute("create schema site; create schema accepted")
+    connection.execute(
+        f"create table site.held as select * from read_parquet({desk.part(desk.judged[site]['path'])})"
+    )
+    for domain in cdisc.DOMAINS:
+        held_rows = f"(select SRC_SHA256, SRC_ROW from site.held where DOMAIN = '{domain}')"
+        connection.execute(
+            f"create view accepted.{domain.lower()} as select * exclude (ROW_HASH)"
+            f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
+        )
+    names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}
+    numbers = {"ROWS_IN": "rows_in", "ACCEPTED": "accepted", "QUARANTINED": "quarantined"}
+    rows = desk.decided.get(site, [])
+    columns: dict[str, Any] = {"STUDYID": pa.array([desk.study.STUDYID] * len(rows), pa.string())}
+    columns |= {name: pa.array([r[key] for r in rows], pa.string()) for name, key in names.items()}
+    columns |= {name: pa.array([r[key] for r in rows], pa.int64()) for name, key in numbers.items()}
+    models.load_tables(connection, "site", {"deliveries": pa.table(columns)})
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, name: str, path: str
+) -> tuple[str, str, int]:
+    counted = [0]
+
+    def write(temporary: Path) -> None:
+        if name == RESTATEMENTS:
+            counted[0] = _write_restatements(connection, desk, site, temporary)
+        else:
+            model = next(m for m in desk.curated if m.name == name)
+            counted[0] = models.write(connection, model, temporary)
+
+    return path, put(desk.settings.home / path, write), counted[0]
+
+
+def _write_restatements(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, path: Path) -> int:
+    """Collect the deltas of one site's deliveries; each delta is a part of its own that never changes."""
+    deltas = [p for head in desk.judged[site]["heads"] for p in json.loads(head["restatements"])]
+    connection.execute(f"create or replace temp table all_deltas ({RESTATEMENT_COLUMNS})")
+    for delta in deltas:
+        connection.execute(f"insert into all_deltas by name select * from read_parquet({desk.part(delta)})")
+    order = "order by DOMAIN, ROW_KEY, VARIABLE, OLD_SHA256, OLD_ROW, NEW_SHA256, NEW_ROW"
+    models.copier(connection, f"select * from all_deltas {order}", RESTATEMENTS)(path)
+    found = connection.execute("select count(*) from all_deltas").fetchone()
+    return int(found[0]) if found else 0

@@ -1,0 +1,82 @@
+"""Staging: raw bytes → one Parquet part with every cell as text under its standard name.
+
+Belongs here: calling the reader, naming the part. Does not: judging a value (validation).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from msc_pipeline import __version__
+from msc_pipeline import ledger as book
+from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.ledger import Ledger
+from msc_pipeline.readers import read_export
+from msc_pipeline.settings import Settings
+from msc_pipeline.storage import check, digest, mark, put
+from msc_pipeline.study import Domain, Profile, Study
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+
+def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -> None:
+    """Write staged/<DOMAIN>/<delivery>-<hash>.parquet for one LANDED delivery, or reject it.
+
+    Raises: IntegrityError when the raw copy is not what was received.
+    """
+    if delivery["status"] != "LANDED":
+        return
+    ledger = Ledger(settings.ledger)
+    base = settings.home / study.id
+    domain, profile = study.domains[delivery["domain"]], study.profile(delivery["site"])
+    name = digest(delivery["sha256"], profile.model_dump_json(), domain.model_dump_json(), __version__)[:16]
+    relative = f"{study.id}/staged/{delivery['domain']}/{delivery['id']:08d}-{name}.parquet"
+    raw = check(base / "raw" / delivery["sha256"], delivery["sha256"])
+    try:
+        sha256, rows = stage_file(raw, profile, domain, settings.home / relative)
+        if delivery["rows_declared"] not in (None, rows):
+            raise DeliveryRejected(
+                "COUNT_MISMATCH",
+                f"The file holds {rows} rows, its manifest says {delivery['rows_declared']}.",
+            )
+    except DeliveryRejected as fault:
+        with ledger.write() as connection:
+            book.reject(connection, delivery, fault.code, fault.message)
+        return
+    mark("staged")
+    c = book.deliveries.c
+    with ledger.write() as connection:
+        book.add_part(connection, study.id, "staged", relative, sha256, rows)
+        landed = sa.update(book.deliveries).where(c.id == delivery["id"], c.status == "LANDED")
+        connection.execute(landed.values(status="STAGED", staged_part=relative, rows_in=rows))
+    log.info("staged delivery=%d rows=%d", delivery["id"], rows)
+
+
+def stage_file(source: Path, profile: Profile, domain: Domain, target: Path) -> tuple[str, int]:
+    """Write `source` as a staged part at `target`; return (sha256, rows)."""
+    counted = [0]
+    sha256 = put(target, lambda temporary: _write(read_export(source, profile, domain), temporary, counted))
+    return sha256, counted[0]
+
+
+def _write(batches: Iterable[pa.RecordBatch], path: Path, counted: list[int]) -> None:
+    import pyarrow.parquet as pq
+
+    writer = None
+    try:
+        for batch in batches:
+            if writer is None:
+                writer = pq.ParquetWriter(path, batch.schema, compression="zstd")
+            writer.write_batch(batch)
+            counted[0] += batch.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
