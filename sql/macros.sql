@@ -100,7 +100,7 @@ create or replace macro reported_number(txt) as
 
 -- number × factor, rounded half away from zero to 8 places; NULL when it does not fit.
 create or replace macro converted(number, factor) as
-    try(cast(number * factor as decimal(20, 8)));
+    case when factor = 1 then cast(number as decimal(20, 8)) else try(cast(number * factor as decimal(20, 8))) end;
 
 -- Days since the first dose; the day of the dose is 1 and the day before is -1.
 create or replace macro study_day(event_date, dose_date) as

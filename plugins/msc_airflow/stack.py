@@ -1,4 +1,4 @@
-"""Airflow on this machine, embedded: `python -m msc_airflow.stack run|up --study S [--port N]`.
+"""Airflow on this machine, embedded: `python -m msc_airflow.stack run|up [--study S] [--port N]`.
 
 `run` starts from an empty run folder, writes the study's sample exports, lets the DAGs do the work under a
 real scheduler, stops everything and says what came out. `up` keeps Airflow serving until Ctrl-C.
@@ -27,7 +27,7 @@ from msc_airflow.processes import ProcessError, Processes
 from msc_airflow.rest import ENDED, Api
 from msc_pipeline.errors import PipelineError, UsageError
 from msc_pipeline.settings import PROJECT, Settings
-from msc_pipeline.study import load_study
+from msc_pipeline.study import load_study, study_ids
 
 if TYPE_CHECKING:
     from msc_pipeline.sample import SampleReport
@@ -246,17 +246,32 @@ def up(stack: Stack, study_id: str) -> int:
             time.sleep(1.0)
 
 
+def sampled_study(project: Path) -> str:
+    """Return the only study with sample exports. Raises: UsageError STUDY_UNNAMED when there is not just one."""
+    found = [
+        study_id
+        for study_id in study_ids(project)
+        if (project / "studies" / study_id / "sample.yaml").is_file()
+    ]
+    if len(found) != 1:
+        raise UsageError(
+            "STUDY_UNNAMED", f"{len(found)} studies have sample exports", hint="name one: --study"
+        )
+    return found[0]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Read the command line. Exit codes: 0 as expected, 1 not, 2 usage, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m msc_airflow.stack", description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=("run", "up"))
-    parser.add_argument("--study", required=True, help="folder under studies/")
+    parser.add_argument("--study", help="folder under studies/ (default: the one that has sample data)")
     parser.add_argument("--port", type=int, default=PORT, help=f"of the API server (default {PORT})")
     parser.add_argument("--root", type=Path, default=Path(".run"), help="folder for everything it writes")
     words = parser.parse_args(argv)
     try:
         stack = Stack(words.root, words.port)
-        return (run if words.command == "run" else up)(stack, words.study)
+        study_id = words.study or sampled_study(stack.settings.project)
+        return (run if words.command == "run" else up)(stack, study_id)
     except KeyboardInterrupt:
         progress.say("Stopped; nothing is left running.")
         return 0 if words.command == "up" else 130

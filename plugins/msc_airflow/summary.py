@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from msc_pipeline.sample import SampleReport
 
 IN_USE = ("ACCEPTED", "PARTIAL")
+MOST = 12
+"""Lines of one kind; what is longer is in the ledger (`msc deliveries`)."""
 RED = ("failed", "upstream_failed")
 QUESTIONS = {
     "Who is in the study?": "select SITEID, screened, screen_failures, dosed, completed, discontinued, deaths "
@@ -86,8 +88,10 @@ def show(study_id: str, settings: Settings, report: SampleReport, faults: list[s
         say(f"\n[bold]Release[/bold] {plain(release.parent.name)}: {plain(release)}")
         for question, sql in QUESTIONS.items():
             _show_answer(study_id, settings, question, sql)
-    for line in wrong:
+    for line in wrong[:MOST]:
         say(f"[red]not as expected:[/red] {plain(line)}")
+    if len(wrong) > MOST:
+        say(f"[red]and {len(wrong) - MOST} more[/red]")
     return 1 if wrong else 0
 
 
@@ -112,12 +116,9 @@ def _show_sites(rows: list[dict[str, Any]]) -> None:
 
 
 def _show_refused(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        if row["status"] not in IN_USE:
-            say(
-                f"[red]{row['status']}[/red] {plain(row['site'])} · {plain(row['file'])}: "
-                f"{row['code']}. {plain(row['reason'] or '')}"
-            )
+    for row in [row for row in rows if row["status"] not in IN_USE][:MOST]:
+        name = f"{row['site']} · {row['file']}"
+        say(f"[red]{row['status']}[/red] {plain(name)}: {plain(row['code'])}. {plain(row['reason'] or '')}")
 
 
 def _show_answer(study_id: str, settings: Settings, question: str, sql: str) -> None:

@@ -119,13 +119,24 @@ placed as (
             and c.RECORD_HI is null
 ),
 
--- Values in the study's unit. The indicator is decided before conversion, over the whole interval of a result.
+-- Everything in the study's unit.
+standardised as (
+    select
+        *,
+        converted(NUM, factor) as VALUE,
+        converted(LO, factor) as ANRLO,
+        converted(HI, factor) as ANRHI
+    from placed
+),
+
+-- A censored value is an interval. The indicator is decided over all of it, in the units of the record: rounded
+-- conversions move values across limits.
 valued as (
     select
         *,
-        case when SIGN is null then converted(NUM, factor) end as AVAL,
-        case when SIGN in ('<', '<=') then converted(0, factor) else converted(NUM, factor) end as AVALLO,
-        case when SIGN in ('>', '>=') then null else converted(NUM, factor) end as AVALHI,
+        case when SIGN is null then VALUE end as AVAL,
+        case when SIGN in ('<', '<=') and VALUE is not null then 0 else VALUE end::decimal(20, 8) as AVALLO,
+        case when SIGN is null or SIGN in ('<', '<=') then VALUE end as AVALHI,
         case when factor is not null then standard_unit end as AVALU,
         case
             when NUM is null or RANGESRC is null then null
@@ -144,7 +155,7 @@ valued as (
                 ADT nulls first, ADTM nulls first, SEQ nulls first, LBDTC nulls first, LBTPT nulls first,
                 LBREFID nulls first
         ) as POSITION
-    from placed
+    from standardised
 ),
 
 -- The last record that the study's rule lets be the baseline; a text result only where there is no measured one.
@@ -215,8 +226,8 @@ select
     AVALLO,
     AVALHI,
     AVALU,
-    converted(LO, factor) as ANRLO,
-    converted(HI, factor) as ANRHI,
+    ANRLO,
+    ANRHI,
     ANRIND,
     RANGESRC,
     BASE,
@@ -224,7 +235,7 @@ select
     CHG,
     case when BASE <> 0 then round(100 * CHG::double / BASE::double, 6) end as PCHG,
     case when BASE > 0 then round(AVAL::double / BASE::double, 6) end as R2BASE,
-    case when converted(HI, factor) > 0 then round(AVAL::double / converted(HI, factor)::double, 6) end as R2ANRHI,
+    case when ANRHI > 0 then round(AVAL::double / ANRHI::double, 6) end as R2ANRHI,
     case when IS_BASELINE then 'Y' end as ABLFL,
     -- One record per subject, test and planned visit: the baseline if it is there, else the last measured one.
     case

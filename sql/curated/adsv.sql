@@ -31,32 +31,23 @@ planned as (
     where s.SAFFL = 'Y' and s.TRTSDT is not null
 ),
 
+-- A planned visit attended more than once counts once, with the date nearest to its target: TURN 1.
 attended as (
     select
         sv.*,
         iso_date(sv.SVSTDTC) as ADT,
-        exact_number(sv.VISITNUM)::decimal(10, 2) as NUM
+        exact_number(sv.VISITNUM)::decimal(10, 2) as NUM,
+        case
+            when pl.USUBJID is not null
+                then row_number() over (
+                    partition by sv.USUBJID, sv.VISIT
+                    order by
+                        abs(iso_date(sv.SVSTDTC) - pl.TARGET) nulls last, iso_date(sv.SVSTDTC) nulls last,
+                        sv.SVSTDTC nulls last, sv.VISITNUM nulls last
+                )
+        end as TURN
     from accepted.sv as sv
-),
-
--- A planned visit attended more than once counts once, with the date nearest to its target.
-matched as (
-    select
-        a.SRC_SHA256,
-        a.SRC_ROW,
-        row_number() over (
-            partition by a.USUBJID, a.VISIT
-            order by abs(a.ADT - pl.TARGET) nulls last, a.ADT nulls last, a.SVSTDTC nulls last, a.NUM
-        ) as TURN
-    from attended as a
-    inner join planned as pl on a.USUBJID = pl.USUBJID and a.VISIT = pl.VISIT
-),
-
-firsts as (
-    select a.*
-    from attended as a
-    inner join matched as m on a.SRC_SHA256 = m.SRC_SHA256 and a.SRC_ROW = m.SRC_ROW
-    where m.TURN = 1
+    left join planned as pl on sv.USUBJID = pl.USUBJID and sv.VISIT = pl.VISIT
 ),
 
 -- Visits of the plan, attended or not.
@@ -89,7 +80,7 @@ of_plan as (
         f.SRC_SHA256,
         f.SRC_ROW
     from planned as pl
-    left join firsts as f on pl.USUBJID = f.USUBJID and pl.VISIT = f.VISIT
+    left join attended as f on pl.USUBJID = f.USUBJID and pl.VISIT = f.VISIT and f.TURN = 1
 ),
 
 -- Everything else that took place: unscheduled visits, repeats, and all visits of subjects without a first dose.
@@ -115,8 +106,7 @@ others as (
     from attended as a
     left join study.visits as v on a.VISIT = v.VISIT
     left join curated.adsl as s on a.USUBJID = s.USUBJID
-    left join firsts as f on a.SRC_SHA256 = f.SRC_SHA256 and a.SRC_ROW = f.SRC_ROW
-    where f.USUBJID is null
+    where a.TURN is distinct from 1
 )
 
 select * from of_plan

@@ -106,7 +106,7 @@ def _scan(
     columns = ["count(*)"]
     for rule in rules:
         if not rule.table_level:
-            columns += [f"count_if({eligible(rule)})", f"count_if({failing(rule)})"]
+            columns += [f"count(*) filter (where {sql})" for sql in (eligible(rule), failing(rule))]
     try:
         row = connection.execute(f"select {', '.join(columns)} from {relation_name(relation)}").fetchone()
     except duckdb.Error:

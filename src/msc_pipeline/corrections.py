@@ -146,7 +146,7 @@ def _step(
         return
     fold.statuses[delivery["id"]] = (quiet, "")
     stays = _stays(rules, unkeyed=bool(delivery["unkeyed"]))
-    found = connection.execute(f"select count(*), count_if(PENDING) from ({stays})").fetchone()
+    found = connection.execute(f"select count(*), coalesce(count_if(PENDING), 0) from ({stays})").fetchone()
     kept, pending = found or (0, 0)
     path = delivery["accepted_part"]
     if kept:

@@ -67,10 +67,11 @@ def _verdict(result: Any) -> Verdict | None:
     if "observed_value" in counts:
         rows = int(counts["observed_value"])
         return Verdict(bool(result.success), rows, 0 if result.success else 1)
-    if "unexpected_count" not in counts or "element_count" not in counts:
+    elements, failed = counts.get("element_count"), counts.get("unexpected_count")
+    if elements is None or (failed is None and elements):
         return None
-    judged = int(counts["element_count"]) - int(counts.get("missing_count") or 0)
-    return Verdict(bool(result.success), judged, int(counts["unexpected_count"]))
+    judged = int(elements) - int(counts.get("missing_count") or 0)
+    return Verdict(bool(result.success) or not judged, judged, int(failed or 0))
 
 
 def _validator(connection: duckdb.DuckDBPyConnection, relation: str) -> Any:

@@ -81,7 +81,7 @@ def _judge(
     connection: duckdb.DuckDBPyConnection, desk: Desk
 ) -> dict[tuple[str, str], dict[tuple[str, str], Any]]:
     """Evaluate the cross suites; fill table `held`; return (site, domain) → findings for queries."""
-    connection.execute("create schema cross")
+    connection.execute('create schema "cross"')
     connection.execute(
         "create table held (STUDYID varchar, SITEID varchar, DOMAIN varchar, SRC_SHA256 varchar, SRC_ROW bigint,"
         " KEY_HASH varchar, RULES varchar[], WARNINGS varchar[])"
@@ -90,7 +90,7 @@ def _judge(
     for model in desk.cross:
         suite = load_suite(f"cross/{model.table}", desk.project)
         with models.reported(model.name, PermanentError, "MODEL_FAILED"):
-            connection.execute(f"create table cross.{model.table} as {model.sql}")
+            connection.execute(f'create table "cross".{model.table} as {model.sql}')
         results = checks.evaluate(connection, f"cross.{model.table}", [suite])
         if broken := [r.rule_id for r in results if r.error]:
             raise PermanentError(

@@ -50,11 +50,6 @@ class Model:
     sql: str
 
     @property
-    def schema(self) -> str:
-        """Return the part of the name before the point."""
-        return self.name.partition(".")[0]
-
-    @property
     def table(self) -> str:
         """Return the part of the name after the point."""
         return self.name.partition(".")[2]
@@ -97,11 +92,8 @@ def install(connection: duckdb.DuckDBPyConnection, project: Path) -> None:
     Every reference cell is text and an empty one is NULL; only units.factor is a DECIMAL(20,10).
     Raises: ConfigError MODEL_INVALID or REFERENCE_INVALID, naming the file.
     """
-    macros = project / "sql" / "macros.sql"
-    if macros.is_file():
-        with reported("sql/macros.sql", ConfigError, "MODEL_INVALID"):
-            connection.execute(macros.read_text(encoding="utf-8"))
-    connection.execute("create schema if not exists reference")
+    with reported("sql/macros.sql", ConfigError, "MODEL_INVALID"):
+        connection.execute((project / "sql" / "macros.sql").read_text(encoding="utf-8"))
     for path in sorted((project / "sql" / "reference").glob("*.csv")):
         _load_reference(connection, path)
 
@@ -134,8 +126,8 @@ def write(connection: duckdb.DuckDBPyConnection, model: Model, path: Path) -> in
     """
     target = "'" + str(path).replace("'", "''") + "'"
     grain = ", ".join(f'"{column}"' for column in model.grain)
+    copier(connection, model.ordered, model.name)(path)
     with reported(model.name, PermanentError, "MODEL_FAILED"):
-        connection.execute(f"copy ({model.ordered}) to {target} (format parquet, compression zstd)")
         found = connection.execute(
             f"select coalesce(sum(n), 0)::bigint, count(*) from "
             f"(select count(*) as n from read_parquet({target}) group by {grain})"
@@ -173,7 +165,9 @@ def install_study(connection: duckdb.DuckDBPyConnection, study: Study, as_of: st
     """Create the tables `study.*`; study.protocol.as_of is the date the data reach, NULL where it plays no part."""
     load_tables(connection, "study", study.relations())
     date = f"'{as_of}'::date" if as_of else "null::date"
-    connection.execute(f"create or replace table study.protocol as select *, {date} as as_of from study.protocol")
+    connection.execute(
+        f"create or replace table study.protocol as select *, {date} as as_of from study.protocol"
+    )
 
 
 class reported:  # noqa: N801 - reads as a word after `with`
@@ -231,16 +225,12 @@ def _parse(path: Path, schema: str) -> Model:
 
 def _relations(sql: str, place: str) -> tuple[str, ...]:
     """Return the qualified names that one select reads, from the engine's own parse tree."""
-    connection = connect(1)
-    try:
+    with connect(1) as connection:
         row = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchone()
-    finally:
-        connection.close()
     tree = json.loads(row[0]) if row else {}
     if tree.get("error", True) or len(tree["statements"]) != 1:
         raise _invalid(place, "the query must be one select")
-    names: set[str] = set()
-    own: set[str] = set()
+    names, own = set[str](), set[str]()
     for node in _walk(tree):
         own.update(entry["key"].lower() for entry in (node.get("cte_map") or {}).get("map", ()))
         if node.get("type") == "BASE_TABLE":
@@ -293,20 +283,17 @@ def _load_reference(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise ConfigError("REFERENCE_INVALID", f"{place}: row {bad[0]} has another number of cells")
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     columns = {n: pa.array([c or None for c in cs], pa.string()) for n, cs in zip(names, cells, strict=True)}
+    if path.stem == "units" and not _exact(columns.get("factor")):
+        raise ConfigError("REFERENCE_INVALID", f"{place}: every factor must be a positive {FACTOR}")
+    load_tables(connection, "reference", {path.stem: pa.table(columns)})
     if path.stem == "units":
-        _check_factors(columns.get("factor"), place)
-    connection.register("reference_csv", pa.table(columns))
-    exact = f"select * replace (factor::{FACTOR} as factor)" if path.stem == "units" else "select *"
-    connection.execute(f'create or replace table reference."{path.stem}" as {exact} from reference_csv')
-    connection.unregister("reference_csv")
+        connection.execute(f"alter table reference.units alter factor type {FACTOR}")
 
 
-def _check_factors(factors: Any, place: str) -> None:
-    """Refuse a factor that DECIMAL(20,10) cannot hold exactly: rounding one silently would change AVAL."""
+def _exact(factors: Any) -> bool:
+    """Say whether DECIMAL(20,10) holds every factor as written: rounding one silently would change AVAL."""
     try:
         numbers = [Decimal(str(value)) for value in factors.to_pylist()]
-        exact = all(0 < n < 10**10 and n == n.quantize(Decimal("1e-10")) for n in numbers)
+        return all(0 < n < 10**10 and n == n.quantize(Decimal("1e-10")) for n in numbers)
     except (AttributeError, InvalidOperation):
-        exact = False
-    if not exact:
-        raise ConfigError("REFERENCE_INVALID", f"{place}: every factor must be a positive {FACTOR}")
+        return False

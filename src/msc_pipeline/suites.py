@@ -47,7 +47,10 @@ _ROW: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "expect_column_value_lengths_to_be_between": (frozenset(), _BOUNDS),
 }
 _PAIR: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "expect_column_pair_values_a_to_be_greater_than_b": (frozenset({"ignore_row_if"}), frozenset({"or_equal"})),
+    "expect_column_pair_values_a_to_be_greater_than_b": (
+        frozenset({"ignore_row_if"}),
+        frozenset({"or_equal"}),
+    ),
     "expect_column_pair_values_to_be_equal": (frozenset({"ignore_row_if"}), frozenset()),
 }
 _TABLE = {"expect_table_row_count_to_be_between": (frozenset[str](), _BOUNDS)}

@@ -170,7 +170,8 @@ def _whole(
 ) -> tuple[str, str]:
     """Return (code, reason) when the delivery cannot be used at all, else two empty texts."""
     if broken := [r.rule_id for r in results if r.error]:
-        return "RULE_NOT_EVALUATED", f"Rules could not be evaluated: {', '.join(broken)}."
+        named = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        return "RULE_NOT_EVALUATED", f"Rules could not be evaluated: {named}."
     failed = [
         r.rule_id for r in results if r.table_level and r.severity == "critical" and r.outcome == "failed"
     ]

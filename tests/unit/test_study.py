@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+
 from msc_pipeline.errors import ConfigError
 from msc_pipeline.sample import load_spec, read_sources
 from msc_pipeline.settings import PROJECT
@@ -20,8 +21,8 @@ from msc_pipeline.study import Study, load_study, study_ids
 SHIPPED = study_ids(PROJECT)
 
 TELLS_THE_ARM = {
-    *("ARM", "ARMCD", "ACTARM", "ACTARMCD", "EXTRT", "EXDOSE", "EXDOSU", "EXDOSTXT", "EXDOSFRM", "EXDOSFRQ", "EXLOT"),
-    *("EXVAMT", "EXVAMTU", "EXROUTE", "EXTRTV"),
+    *("ARM", "ARMCD", "ACTARM", "ACTARMCD", "EXTRT", "EXTRTV", "EXROUTE", "EXLOT", "EXVAMT", "EXVAMTU"),
+    *("EXDOSE", "EXDOSU", "EXDOSTXT", "EXDOSFRM", "EXDOSFRQ"),
 }
 
 
@@ -185,7 +186,8 @@ def test_the_pilots_own_text_holds_no_word_of_the_blind_but_words_of_the_blind_a
                 connection.register("source", tables[name])
                 for column in export.columns:
                     found = connection.execute(
-                        f"select count(*) from source where regexp_matches({column}::varchar, ?)", [study.blinded]
+                        f"select count(*) from source where regexp_matches({column}::varchar, ?)",
+                        [study.blinded],
                     ).fetchall()
                     assert found == [(0,)], (name, column)
         words = ["Placebo.", "on XAN_HI", "xanomeline 54", "the high dose", "HIGH-DOSE arm"]
@@ -206,7 +208,8 @@ def test_misle_follows_its_protocol() -> None:
     screening = study.visits[0]
     assert (screening.day - screening.before, screening.day + screening.after) == (-28, -1)
     windows = {v.VISIT: v.before for v in study.visits if v.before == v.after}
-    assert [windows[name] for name in ("WEEK 1", "WEEK 8", "WEEK 24", "WEEK 52", "YEAR 6")] == [2, 3, 7, 14, 60]
+    named = ("WEEK 1", "WEEK 8", "WEEK 24", "WEEK 52", "YEAR 6")
+    assert [windows[name] for name in named] == [2, 3, 7, 14, 60]
     markers = {a.LBTESTCD for a in study.analytes if a.PARCAT1 == "TUMOR MARKERS"}
     assert {"AFP", "CEA", "CA125AG", "CA19_9AG", "CA15_3AG", "PSA"} == markers
     assert set(study.domains) == {"LB", "DM", "SV", "DS", "EX", "AE", "CM", "MH", "VS", "EG", "RS", "XR"}
@@ -220,7 +223,9 @@ def project(tmp_path: Path) -> Path:
 
 def _edit(project: Path, change: dict[str, Any]) -> None:
     path = project / "studies/misle/study.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({**yaml.safe_load(path.read_text(encoding="utf-8")), **change}), encoding="utf-8"
+    )
 
 
 WRONG = [
@@ -228,7 +233,7 @@ WRONG = [
     ({"planned_subjects": "SECRET"}, "planned_subjects"),
     ({"subject_pattern": "SECRET"}, "subject_pattern"),
     ({"subject_pattern": "^no group$"}, "subject_pattern"),
-    ({"sites": {"MSC01": {"profile": "SECRET"}}}, "profiles that do not exist"),
+    ({"sites": {"MSC01": {"profile": "elsewhere"}}}, "profiles that do not exist"),
     ({"baseline": {"rule": "visit"}}, "baseline"),
     ({"baseline": {"rule": "visit", "visit": "SECRET"}}, "baseline.visit"),
     ({"profiles": {"standard": {"sequence": "SECRET"}}}, "profiles.standard.sequence"),

@@ -1,0 +1,37 @@
+-- Name:   cross.dm
+-- Label:  What the rules across domains look at: demographics that arrived, beside the site's other records
+-- Grain:  one row per SITEID, SRC_SHA256, SRC_ROW
+-- Input:  arrived.ae, arrived.dm, arrived.ds, arrived.ex
+-- Units:  none
+-- Source: expectations/cross/dm
+
+with
+
+-- Subjects with a fatal event or a death in disposition.
+deaths as (
+    select
+        a.SITEID,
+        a.USUBJID
+    from arrived.ae as a
+    where a.AESDTH = 'Y' or a.AEOUT = 'FATAL'
+    union
+    select
+        d.SITEID,
+        d.USUBJID
+    from arrived.ds as d
+    where coalesce(regexp_matches(concat_ws(' ', d.DSDECOD, d.DSTERM), '(?i)\b(death|died|fatal)\b'), false)
+),
+
+dosed as (select distinct SITEID, USUBJID from arrived.ex),
+
+reported as (select SITEID from arrived.ae union select SITEID from arrived.ds)
+
+select
+    r.*,
+    case when (coalesce(r.DTHFL = 'Y', false) or r.DTHDTC is not null) and s.SITEID is not null then yes_no(d.USUBJID is not null) end as DEATH_HAS_EVENT,
+    case when d.USUBJID is not null then yes_no(coalesce(r.DTHFL = 'Y', false) or r.DTHDTC is not null) end as DEATH_FLAGGED,
+    case when e.USUBJID is not null then yes_no(r.RFSTDTC is not null) end as DOSE_AGREES
+from arrived.dm as r
+left join deaths as d on r.SITEID = d.SITEID and r.USUBJID = d.USUBJID
+left join dosed as e on r.SITEID = e.SITEID and r.USUBJID = e.USUBJID
+left join reported as s on r.SITEID = s.SITEID

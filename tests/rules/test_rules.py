@@ -1,0 +1,135 @@
+"""Every rule fails the rows it is meant for, and passes the rows it is not."""
+
+from __future__ import annotations
+
+import pytest
+import rule_cases as cases
+
+from msc_pipeline import cdisc, checks
+from msc_pipeline.suites import load_all, load_suite, load_suites
+
+EMPTY_FILE = "FILE-002"
+
+
+@pytest.mark.parametrize(("suite", "rule_id"), cases.pairs())
+def test_a_failing_row_is_named_under_its_rule(suite: str, rule_id: str) -> None:
+    judged = cases.judged(suite, "fails")
+    rows = [row for row, owner in judged.rule_of_row.items() if owner == rule_id]
+    assert rows
+    missed = [row for row in rows if rule_id not in judged.failed.get(row, set())]
+    assert not missed, f"rows {[row - rows[0] for row in missed]} of the case pass"
+    result = judged.results[rule_id]
+    assert (result.outcome, result.error, result.table_level) == ("failed", False, False)
+    assert result.n_failed == judged.counts[rule_id]
+    assert result.n_rows >= result.n_failed
+
+
+@pytest.mark.parametrize(("suite", "rule_id"), cases.pairs())
+def test_a_passing_row_is_judged_and_fails_no_rule_of_the_suite(suite: str, rule_id: str) -> None:
+    judged = cases.judged(suite, "passes")
+    rows = [row for row, owner in judged.rule_of_row.items() if owner == rule_id]
+    assert rows
+    assert not {row - rows[0]: judged.failed[row] for row in rows if row in judged.failed}
+    result = judged.results[rule_id]
+    assert (result.outcome, result.error) == ("passed", False)
+    assert result.n_rows > 0
+
+
+def test_every_rule_has_cases() -> None:
+    suites = load_all(cases.PROJECT)
+    known = {rule.id for suite in suites.values() for rule in suite.rules}
+    assert {rule_id for _, rule_id in cases.pairs()} == known - {EMPTY_FILE}
+
+
+def test_every_case_belongs_to_its_suite() -> None:
+    suites = load_all(cases.PROJECT)
+    for file in cases.case_files():
+        assert set(file.fails) <= {rule.id for rule in suites[file.suite].rules}
+
+
+def test_a_file_without_rows_fails_the_rule_on_rows_and_evaluates_no_other() -> None:
+    connection = cases.connect()
+    cases.deliver(connection, "lb", [])
+    suite = load_suite("file/structure", cases.PROJECT)
+    results = {r.rule_id: r for r in checks.evaluate(connection, "delivery.all_rows", [suite])}
+    assert results[EMPTY_FILE] == checks.RuleResult(EMPTY_FILE, "warning", "failed", 0, 1, table_level=True)
+    assert {r.outcome for r in results.values() if r.rule_id != EMPTY_FILE} == {"not_evaluated"}
+    assert not any(r.error for r in results.values())
+
+
+def test_a_file_with_a_row_passes_the_rule_on_rows() -> None:
+    connection = cases.connect()
+    cases.deliver(connection, "lb", [{}])
+    suite = load_suite("file/structure", cases.PROJECT)
+    results = {r.rule_id: r for r in checks.evaluate(connection, "delivery.all_rows", [suite])}
+    assert results[EMPTY_FILE] == checks.RuleResult(EMPTY_FILE, "warning", "passed", 1, 0, table_level=True)
+
+
+@pytest.mark.parametrize("domain", [name.lower() for name in cdisc.DOMAINS])
+def test_the_common_suites_can_judge_every_domain(domain: str) -> None:
+    connection = cases.connect()
+    relation = cases.deliver(connection, domain, [{}, {"STUDYID": "OTHER", "USUBJID": "T1-102-0001"}])
+    suites = load_suites(("common/identity", "common/blind"), cases.PROJECT)
+    results = {r.rule_id: (r.outcome, r.n_failed) for r in checks.evaluate(connection, relation, suites)}
+    failed = {rule_id for rule_id, (outcome, _) in results.items() if outcome == "failed"}
+    assert failed == {"ID-001", "ID-004"}
+    assert "not_evaluated" not in {outcome for outcome, _ in results.values()}
+
+
+@pytest.mark.parametrize(
+    ("domain", "row", "rule_id"),
+    [
+        ("dm", {"DTHFL": "Y", "DTHDTC": "2026-05-01", "RACE": "placebo"}, "DM-028"),
+        ("ds", {"DSDECOD": "DEATH", "DSTERM": "Died on low dose"}, "DS-011"),
+        ("ae", {"AETERM": "Rash under placebo"}, "AE-016"),
+    ],
+)
+def test_words_of_the_blind_never_quarantine_a_death_or_an_adverse_event(
+    domain: str, row: dict[str, str], rule_id: str
+) -> None:
+    connection = cases.connect()
+    relation = cases.deliver(connection, domain, [row])
+    names = ("common/identity", *(() if domain == "ae" else ("common/blind",)), f"visit/{domain}")
+    sql = checks.failing_rows(connection, relation, load_suites(names, cases.PROJECT))
+    assert connection.execute(f"select RULES, WARNINGS from ({sql})").fetchall() == [([], [rule_id])]
+
+
+def test_rules_on_adverse_events_are_warnings() -> None:
+    suites = load_all(cases.PROJECT)
+    rules = [*suites["visit/ae"].rules, *suites["cross/ae"].rules, *suites["cross/dm"].rules]
+    assert {rule.severity for rule in rules} == {"warning"}
+
+
+def test_a_death_with_faulty_dates_and_cells_is_never_quarantined() -> None:
+    connection = cases.connect()
+    bad = {"DTHFL": "Y", "DTHDTC": "2026-02-30", "RFSTDTC": "yesterday", "AGE": "old", "SEX": "Female"}
+    relation = cases.deliver(connection, "dm", [bad])
+    sql = checks.failing_rows(
+        connection, relation, load_suites(("common/identity", "visit/dm"), cases.PROJECT)
+    )
+    (rules, warnings) = connection.execute(f"select RULES, WARNINGS from ({sql})").fetchall()[0]
+    assert rules == []
+    assert warnings == ["DM-005", "DM-008", "DM-013", "DM-023"]
+
+
+def test_every_unit_we_can_convert_for_a_panel_test_is_one_we_can_check() -> None:
+    connection = cases.connect()
+    missing = connection.execute(
+        """select distinct u.LBTESTCD, u.unit from reference.units as u
+        join reference.check_units as c on u.LBTESTCD = c.LBTESTCD
+        anti join (select u.LBTESTCD, u.unit from reference.units as u join reference.check_units as c
+            on u.LBTESTCD = c.LBTESTCD and u.standard_unit = c.check_unit) as k
+        on u.LBTESTCD = k.LBTESTCD and u.unit = k.unit"""
+    ).fetchall()
+    assert missing == []
+
+
+def test_the_search_for_words_of_the_blind_needs_no_variable_and_agrees_with_it() -> None:
+    connection = cases.connect()
+    rows = [{"LBREASND": text} for text in ("placebo", "PLACEBO", "a low dose", "low dosed", "none", None)]
+    cases.deliver(connection, "lb", rows)
+    without = connection.execute("select ARM_WORD from facts.lb order by SRC_ROW").fetchall()
+    connection.execute("set variable blinded = (select blinded from study.protocol)")
+    cases.deliver(connection, "lb", rows)
+    assert connection.execute("select ARM_WORD from facts.lb order by SRC_ROW").fetchall() == without
+    assert [word for (word,) in without] == ["Y", "Y", "Y", "N", "N", "N"]
