@@ -72,6 +72,7 @@ create or replace macro names_arm(txt, words) as
     end;
 
 -- Curation
+-- sqlfluff:exclude_rules:AM04,CP02,LT02,LT09,RF02,RF04,ST06,ST09
 
 -- A complete date-time, local and naive as collected; a date alone is NULL.
 create or replace macro iso_datetime(txt) as

@@ -54,12 +54,9 @@ class Api:
         """Start one run; return its id."""
         return str(self.call(f"dags/{dag_id}/dagRuns", {"logical_date": None}, "POST")["dag_run_id"])
 
-    def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """Return the runs of a DAG, the newest first."""
-        found: list[dict[str, Any]] = self.call(f"dags/{dag_id}/dagRuns?order_by=-run_after&limit=50")[
-            "dag_runs"
-        ]
-        return found
+    def run_ids(self, dag_id: str) -> set[str]:
+        """Return the ids of a DAG's runs."""
+        return {run["dag_run_id"] for run in self.call(f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"]}
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Return the state of one run."""

@@ -167,10 +167,10 @@ class Stack:
             wait_until(ended, processes, RUN_SECONDS, f"{dag_id} to end")
         return self.api.state(dag_id, run_id)
 
-    def next_run(self, processes: Processes, dag_id: str) -> str:
-        """Wait for a DAG's first run to appear; return its id."""
-        wait_until(lambda: bool(self.api.runs(dag_id)), processes, 60.0, f"a run of {dag_id}")
-        return str(self.api.runs(dag_id)[0]["dag_run_id"])
+    def next_run(self, processes: Processes, dag_id: str, known: set[str]) -> str:
+        """Wait for a run that is not in `known`; return its id."""
+        wait_until(lambda: bool(self.api.run_ids(dag_id) - known), processes, 60.0, f"a run of {dag_id}")
+        return min(self.api.run_ids(dag_id) - known)
 
     def outcome(self, dag_id: str, run_id: str, task_id: str) -> str | None:
         """Return the state of one unmapped task of a run."""
@@ -207,7 +207,7 @@ def run(stack: Stack, study_id: str) -> int:
         run_id = stack.api.trigger(ingest)
         stack.follow(processes, ingest, run_id)
         if stack.outcome(ingest, run_id, "announce") == "success":
-            stack.follow(processes, curate, stack.next_run(processes, curate))
+            stack.follow(processes, curate, stack.next_run(processes, curate, set()))
         faults = summary.system_faults(stack.api, (ingest, curate))
         with progress.step("stop Airflow"):
             processes.stop()

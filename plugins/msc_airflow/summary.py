@@ -39,8 +39,8 @@ def system_faults(api: Api, dag_ids: tuple[str, ...]) -> list[str]:
     """Return what failed in the DAGs' runs, except verdicts: those are about a file, and expected."""
     faults = []
     for dag_id in dag_ids:
-        for run in api.runs(dag_id):
-            red = [one for one in api.instances(dag_id, run["dag_run_id"]) if one["state"] in RED]
+        for run_id in sorted(api.run_ids(dag_id)):
+            red = [one for one in api.instances(dag_id, run_id) if one["state"] in RED]
             faults += [
                 f"{dag_id}: task {one['task_id']} {one['rendered_map_index'] or ''} {one['state']}"
                 for one in red

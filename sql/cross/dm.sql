@@ -24,11 +24,17 @@ deaths as (
 
 dosed as (select distinct SITEID, USUBJID from arrived.ex),
 
-reported as (select SITEID from arrived.ae union select SITEID from arrived.ds)
+reported as (
+    select SITEID from arrived.ae
+    union
+    select SITEID from arrived.ds
+)
 
 select
     r.*,
-    case when (coalesce(r.DTHFL = 'Y', false) or r.DTHDTC is not null) and s.SITEID is not null then yes_no(d.USUBJID is not null) end as DEATH_HAS_EVENT,
+    case
+        when s.SITEID is not null and (coalesce(r.DTHFL = 'Y', false) or r.DTHDTC is not null) then yes_no(d.USUBJID is not null)
+    end as DEATH_HAS_EVENT,
     case when d.USUBJID is not null then yes_no(coalesce(r.DTHFL = 'Y', false) or r.DTHDTC is not null) end as DEATH_FLAGGED,
     case when e.USUBJID is not null then yes_no(r.RFSTDTC is not null) end as DOSE_AGREES
 from arrived.dm as r

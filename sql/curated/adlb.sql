@@ -50,11 +50,11 @@ lab_candidates as (
         and (coalesce(r.valid_from, '') = '' or iso_date(r.valid_from) <= record.ADT)
         and (coalesce(r.valid_to, '') = '' or iso_date(r.valid_to) >= record.ADT)
     qualify rank() over (
-        partition by record.USUBJID, record.LBTESTCD, record.LBORRESU, record.ADT
-        order by
-            (coalesce(r.SEX, '') <> '')::integer + (coalesce(r.age_low, r.age_high, '') <> '')::integer desc,
-            iso_date(r.valid_from) desc nulls last
-    ) = 1
+            partition by record.USUBJID, record.LBTESTCD, record.LBORRESU, record.ADT
+            order by
+                (coalesce(r.SEX, '') <> '')::integer + (coalesce(r.age_low, r.age_high, '') <> '')::integer desc,
+                iso_date(r.valid_from) desc nulls last
+        ) = 1
 ),
 
 -- Two rows that fit equally well and disagree give no limits: nothing is guessed.
@@ -68,7 +68,7 @@ lab_limits as (
         any_value(LAB_HI) as LAB_HI
     from lab_candidates
     group by USUBJID, LBTESTCD, LBORRESU, ADT
-    having count(distinct (LAB_LO, LAB_HI)) = 1
+    having count(distinct row(LAB_LO, LAB_HI)) = 1
 ),
 
 -- The limits in force, still in the record's units; the factor to the study's unit; the subject's first dose.
@@ -173,9 +173,9 @@ baselines as (
         v.HAS_RESULT
         and case p.baseline_rule when 'visit' then v.VISIT = p.baseline_visit else v.PREDOSE end
     qualify row_number() over (
-        partition by v.USUBJID, v.LBTESTCD, v.LBSPEC
-        order by (v.AVALLO is not null) desc, v.POSITION desc
-    ) = 1
+            partition by v.USUBJID, v.LBTESTCD, v.LBSPEC
+            order by (v.AVALLO is not null) desc, v.POSITION desc
+        ) = 1
 ),
 
 compared as (

@@ -28,8 +28,8 @@ disposition as (
     from accepted.ds
     where DSCAT = 'DISPOSITION EVENT' and not (DSDECOD = 'COMPLETED' and coalesce(EPOCH, '') = 'SCREENING')
     qualify row_number() over (
-        partition by USUBJID order by DS_DATE desc nulls last, whole_number(DSSEQ) desc nulls last, DSDECOD
-    ) = 1
+            partition by USUBJID order by DS_DATE desc nulls last, whole_number(DSSEQ) desc nulls last, DSDECOD
+        ) = 1
 ),
 
 -- A death that any domain reports.

@@ -40,11 +40,11 @@ attended as (
         case
             when pl.USUBJID is not null
                 then row_number() over (
-                    partition by sv.USUBJID, sv.VISIT
-                    order by
-                        abs(iso_date(sv.SVSTDTC) - pl.TARGET) nulls last, iso_date(sv.SVSTDTC) nulls last,
-                        sv.SVSTDTC nulls last, sv.VISITNUM nulls last
-                )
+                        partition by sv.USUBJID, sv.VISIT
+                        order by
+                            abs(iso_date(sv.SVSTDTC) - pl.TARGET) nulls last, iso_date(sv.SVSTDTC) nulls last,
+                            sv.SVSTDTC nulls last, sv.VISITNUM nulls last
+                    )
         end as TURN
     from accepted.sv as sv
     left join planned as pl on sv.USUBJID = pl.USUBJID and sv.VISIT = pl.VISIT

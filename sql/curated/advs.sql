@@ -15,11 +15,7 @@ measured as (
         iso_date(vs.VSDTC) as ADT,
         iso_datetime(vs.VSDTC) as ADTM,
         whole_number(vs.VSSEQ) as SEQ,
-        try(
-            cast(
-                exact_number(vs.VSORRES) * exact_number(u.factor) + exact_number(u.addend) as decimal(20, 8)
-            )
-        ) as AVAL,
+        try((exact_number(vs.VSORRES) * exact_number(u.factor) + exact_number(u.addend))::decimal(20, 8)) as AVAL,
         v.AVISIT,
         v.week as AVISITN,
         s.TRTSDT,

@@ -28,13 +28,7 @@ select
     iso_kind(r.AEENDTC) as AEENDTC_KIND,
     iso_earliest(r.AESTDTC) as AESTDT_EARLIEST,
     iso_latest(r.AEENDTC) as AEENDT_LATEST,
-    case
-        when 'Y' in (
-            coalesce(r.AESCONG, ''), coalesce(r.AESDISAB, ''), coalesce(r.AESDTH, ''), coalesce(r.AESHOSP, ''),
-            coalesce(r.AESLIFE, '')
-        ) then 'Y'
-        else 'N'
-    end as SERIOUS_REASON,
+    yes_no(list_contains([r.AESCONG, r.AESDISAB, r.AESDTH, r.AESHOSP, r.AESLIFE], 'Y')) as SERIOUS_REASON,
     yes_no(coalesce(r.AESDTH = 'Y', false) or coalesce(r.AEOUT = 'FATAL', false)) as FATAL
 from delivery.rows as r
 cross join study.protocol as p

@@ -19,7 +19,7 @@ subjects as (
 visits as (
     select
         i.VISIT,
-        i.VISIT in (select VISIT from study.visits) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
+        i.VISIT in (select w.VISIT from study.visits as w) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
     from (select distinct VISIT from delivery.rows) as i
     cross join study.protocol as p
 ),

@@ -39,7 +39,9 @@ class Verdict:
 
 def preload() -> None:
     """Import Great Expectations now: seconds, once per process, so do it before a scheduler forks."""
-    _classes()
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    with _silence():
+        _connection_class(), _validator_class(), _engine_class()
 
 
 def verdicts(
@@ -49,6 +51,7 @@ def verdicts(
 
     A rule that GX dropped, or that raised, is not in the answer.
     """
+    preload()
     import great_expectations as gx
 
     with _silence(), _memo():
@@ -79,11 +82,10 @@ def _validator(connection: duckdb.DuckDBPyConnection, relation: str) -> Any:
     from great_expectations.core.batch import Batch
     from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
 
-    borrowed, engine_class, validator_class = _classes()
-    engine = engine_class(
+    engine = _engine_class()(
         engine=sa.create_engine(
             "duckdb://",
-            creator=lambda: borrowed(connection),
+            creator=lambda: _connection_class()(connection),
             poolclass=sa.pool.StaticPool,
             pool_reset_on_return=None,
             hide_parameters=True,
@@ -92,21 +94,15 @@ def _validator(connection: duckdb.DuckDBPyConnection, relation: str) -> Any:
     described = connection.execute(f"describe {relation_name(relation)}").fetchall()
     engine.column_types = [{"name": row[0], "type": row[1]} for row in described]
     schema, _, table = relation.rpartition(".")
-    data = SqlAlchemyBatchData(execution_engine=engine, schema_name=schema or None, table_name=table)
-    return validator_class(execution_engine=engine, batches=[Batch(data=data)])
+    data: Any = SqlAlchemyBatchData(execution_engine=engine, schema_name=schema or None, table_name=table)
+    return _validator_class()(execution_engine=engine, batches=[Batch(data=data)])
 
 
 @lru_cache(maxsize=1)
-def _classes() -> tuple[type[Any], type[Any], type[Any]]:
-    """Make the three subclasses at first use: their bases cost seconds to import."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    with _silence():
-        from duckdb_driver import ConnectionWrapper
-        from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
-        from great_expectations.validator.validator import Validator
-        from sqlalchemy.dialects import postgresql
+def _connection_class() -> Any:
+    from duckdb_driver import ConnectionWrapper
 
-    class Borrowed(ConnectionWrapper):  # type: ignore[misc]
+    class Borrowed(ConnectionWrapper):
         """Our connection: GX neither begins, ends nor closes anything of ours."""
 
         def begin(self) -> None: ...
@@ -114,7 +110,28 @@ def _classes() -> tuple[type[Any], type[Any], type[Any]]:
         def rollback(self) -> None: ...
         def close(self) -> None: ...
 
-    class DuckDBEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+    return Borrowed
+
+
+@lru_cache(maxsize=1)
+def _validator_class() -> Any:
+    from great_expectations.validator.validator import Validator
+
+    class QuietValidator(Validator):
+        """GX's validator without progress bars."""
+
+        def _determine_progress_bars(self) -> bool:
+            return False
+
+    return QuietValidator
+
+
+@lru_cache(maxsize=1)
+def _engine_class() -> Any:
+    from great_expectations.execution_engine.sqlalchemy_execution_engine import SqlAlchemyExecutionEngine
+    from sqlalchemy.dialects import postgresql
+
+    class DuckDBEngine(SqlAlchemyExecutionEngine):
         """GX's SQL engine, with the regular expressions and types of PostgreSQL's dialect."""
 
         column_types: list[dict[str, Any]]
@@ -133,27 +150,22 @@ def _classes() -> tuple[type[Any], type[Any], type[Any]]:
         def resolve_metrics(
             self, metrics_to_resolve: Any, metrics: Any = None, runtime_configuration: Any = None
         ) -> Any:
-            """Answer column types ourselves, and requests for failing values with none."""
-            known, rest = {}, []
-            for metric in metrics_to_resolve:
-                if metric.metric_name == "table.column_types":
-                    known[metric.id] = self.column_types
-                elif metric.metric_name == "table.columns":
-                    known[metric.id] = [column["name"] for column in self.column_types]
-                elif metric.metric_name.endswith(".unexpected_values"):
-                    known[metric.id] = []
-                else:
-                    rest.append(metric)
-            found = super().resolve_metrics(rest, metrics, runtime_configuration) if rest else {}
-            return {**found, **known}
+            """Answer what a table's columns are, and that no value may be shown; leave the rest to GX."""
+            known = {m.id: answer for m in metrics_to_resolve if (answer := self._known(m)) is not None}
+            rest = [m for m in metrics_to_resolve if m.id not in known]
+            return {
+                **(super().resolve_metrics(rest, metrics, runtime_configuration) if rest else {}),
+                **known,
+            }
 
-    class QuietValidator(Validator):  # type: ignore[misc]
-        """GX's validator without progress bars."""
+        def _known(self, metric: Any) -> list[Any] | None:
+            if metric.metric_name == "table.column_types":
+                return self.column_types
+            if metric.metric_name == "table.columns":
+                return [column["name"] for column in self.column_types]
+            return [] if metric.metric_name.endswith(".unexpected_values") else None
 
-        def _determine_progress_bars(self) -> bool:
-            return False
-
-    return Borrowed, DuckDBEngine, QuietValidator
+    return DuckDBEngine
 
 
 @contextmanager
@@ -173,10 +185,10 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _memo() -> Iterator[None]:
     """Let GX build each expectation's configuration once a call: it rebuilds it about 100 times."""
-    _classes()
     from great_expectations.expectations.expectation import Expectation
 
-    original = Expectation.configuration
+    target: Any = Expectation
+    original = target.configuration
     built: dict[int, tuple[Any, Any]] = {}
 
     def configuration(self: Any) -> Any:
@@ -185,8 +197,8 @@ def _memo() -> Iterator[None]:
             hit = built[id(self)] = (self, original.fget(self))  # keeps `self` alive: ids stay unique
         return hit[1]
 
-    Expectation.configuration = property(configuration)
+    target.configuration = property(configuration)
     try:
         yield
     finally:
-        Expectation.configuration = original
+        target.configuration = original

@@ -230,16 +230,17 @@ def _relations(sql: str, place: str) -> tuple[str, ...]:
     tree = json.loads(row[0]) if row else {}
     if tree.get("error", True) or len(tree["statements"]) != 1:
         raise _invalid(place, "the query must be one select")
-    names, own = set[str](), set[str]()
+    read, loose, own = set[str](), set[str](), set[str]()
     for node in _walk(tree):
         own.update(entry["key"].lower() for entry in (node.get("cte_map") or {}).get("map", ()))
-        if node.get("type") == "BASE_TABLE":
-            names.add(".".join(part for part in (node["schema_name"], node["table_name"]) if part))
+        if node.get("type") == "BASE_TABLE" and node["schema_name"]:
+            read.add(f"{node['schema_name']}.{node['table_name']}")
+        elif node.get("type") == "BASE_TABLE":
+            loose.add(node["table_name"].lower())
         elif node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"] not in SERIES:
             raise _invalid(place, f"table function {node['function']['function_name']} is not allowed")
-    read = {name for name in names if "." in name}
-    if loose := sorted(name for name in names - read if name.lower() not in own):
-        raise _invalid(place, f"relations without a schema: {', '.join(loose)}")
+    if loose := loose - own:
+        raise _invalid(place, f"relations without a schema: {', '.join(sorted(loose))}")
     return tuple(sorted(read))
 
 

@@ -68,7 +68,8 @@ def _condition(condition: Condition) -> str:
     if isinstance(condition, Comparison):
         operator = _OPERATORS.get(condition.operator, condition.operator)
         value = condition.parameter
-        return f"{quoted(condition.column.name)} {operator} {_list(value) if isinstance(value, tuple) else literal(value)}"
+        constant = _list(value) if isinstance(value, tuple) else literal(value)
+        return f"{quoted(condition.column.name)} {operator} {constant}"
     word = " and " if isinstance(condition, And) else " or "
     return word.join(f"({_condition(part)})" for part in condition.conditions)
 

@@ -8,6 +8,8 @@ import rule_cases as cases
 from msc_pipeline import cdisc, checks
 from msc_pipeline.suites import load_all, load_suite, load_suites
 
+pytestmark = pytest.mark.xdist_group("great_expectations")  # one import, one evaluation for many cases
+
 EMPTY_FILE = "FILE-002"
 
 

@@ -54,8 +54,8 @@ COLUMNS = {
 
 SITE = {
     "site.deliveries": {
-        **dict.fromkeys("STUDYID SITEID DOMAIN SRC_SHA256 STATUS".split(), "VARCHAR"),
-        **dict.fromkeys("ROWS_IN ACCEPTED QUARANTINED".split(), "BIGINT"),
+        **dict.fromkeys(["STUDYID", "SITEID", "DOMAIN", "SRC_SHA256", "STATUS"], "VARCHAR"),
+        **dict.fromkeys(["ROWS_IN", "ACCEPTED", "QUARANTINED"], "BIGINT"),
     },
     "site.held": {
         "SITEID": "VARCHAR", "DOMAIN": "VARCHAR", "SRC_SHA256": "VARCHAR", "SRC_ROW": "BIGINT", "RULES": "VARCHAR[]",
@@ -146,11 +146,17 @@ def check_page(page: Page, model: models.Model) -> None:
         doubled = connection.execute(
             f"select count(*) from (select 1 from ({model.sql}) as model group by {grain} having count(*) > 1)"
         ).fetchone()
+        described = connection.execute(f"describe select * from ({model.sql}) as model").fetchall()
     wanted = sorted([canonical(cell) for cell in row] for row in expected)
     got = sorted([canonical(cell) for cell in row] for row in found)
     if wanted != got:
         raise Mismatch(f"{model.name}\nexpected\n{shown(columns, wanted)}\ngot\n{shown(columns, got)}")
     assert doubled == (0,), f"{model.name}: two rows share {', '.join(model.grain)}"
+    if promised := dictionary().get(model.name):
+        shape = [(column, kind) for column, kind, *_ in described]
+        assert shape == list(promised.items()), (
+            f"{model.name}: columns differ from sql/reference/dictionary.csv"
+        )
 
 
 def create_input(connection: duckdb.DuckDBPyConnection, name: str, table: Table | None) -> None:
