@@ -118,7 +118,11 @@ create or replace macro before_dose(event_date, event_datetime, dose_date, dose_
 
 -- Text with every word of the blind covered. `words` is NULL where a model has found none of them.
 create or replace macro masked(txt, words) as
-    case when words is null then txt else regexp_replace(txt, words, '[masked]', 'g') end;
+    case
+        when words is null then txt
+        when getvariable('blinded') is null then regexp_replace(txt, words, '[masked]', 'g')
+        else regexp_replace(txt, coalesce(getvariable('blinded'), ''), '[masked]', 'g')
+    end;
 
 -- Sample standard deviation from squared deviations, summed as DECIMAL; NULL below two values.
 create or replace macro standard_deviation(squares) as

@@ -31,7 +31,8 @@ def msc_task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     A TransientError retries as the DAG says; any other error of the pipeline fails at once. Every failure
     queues one alert for its DAG run; pass `on_failure_callback=None` where the finding has its own.
     """
-    return lambda function: task(**{"on_failure_callback": [tell_failed], **options})(guarded(function))
+    ours = {"on_failure_callback": [tell_failed], "multiple_outputs": False}
+    return lambda function: task(**{**ours, **options})(guarded(function))
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

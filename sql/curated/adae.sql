@@ -7,13 +7,11 @@
 
 with
 
--- The words to mask, if any event names one: most deliveries name none, and then no cell is searched again.
+-- The words to mask, if any cell of any event names one: mostly none does, and then no cell is searched again.
+-- An event is never refused for its text, so every cell of it is masked.
 blind as (
-    select case when regexp_matches(string_agg(seen.cell, chr(10)), any_value(p.blinded)) then any_value(p.blinded) end as words
-    from (
-        select distinct unnest([AESPID, AETERM, AELLT, AEDECOD, AEBODSYS, AESOC]) as cell
-        from accepted.ae
-    ) as seen
+    select case when regexp_matches(string_agg(seen.cells, chr(10)), any_value(p.blinded)) then any_value(p.blinded) end as words
+    from (select distinct concat_ws(chr(10), *columns('^AE')) as cells from accepted.ae) as seen
     cross join study.protocol as p
 ),
 
@@ -37,18 +35,18 @@ select
     masked(e.AEDECOD, b.words) as AEDECOD,
     masked(e.AEBODSYS, b.words) as AEBODSYS,
     masked(e.AESOC, b.words) as AESOC,
-    e.AESEV,
-    e.AETOXGR,
-    e.AESER,
-    e.AESDTH,
-    e.AESLIFE,
-    e.AESHOSP,
-    e.AESDISAB,
-    e.AESCONG,
-    e.AEREL,
-    e.AEOUT,
-    e.AESTDTC,
-    e.AEENDTC,
+    masked(e.AESEV, b.words) as AESEV,
+    masked(e.AETOXGR, b.words) as AETOXGR,
+    masked(e.AESER, b.words) as AESER,
+    masked(e.AESDTH, b.words) as AESDTH,
+    masked(e.AESLIFE, b.words) as AESLIFE,
+    masked(e.AESHOSP, b.words) as AESHOSP,
+    masked(e.AESDISAB, b.words) as AESDISAB,
+    masked(e.AESCONG, b.words) as AESCONG,
+    masked(e.AEREL, b.words) as AEREL,
+    masked(e.AEOUT, b.words) as AEOUT,
+    masked(e.AESTDTC, b.words) as AESTDTC,
+    masked(e.AEENDTC, b.words) as AEENDTC,
     e.ASTDT,
     e.ASTDTM,
     e.AENDT,

@@ -3,7 +3,7 @@
 -- Grain:  one row per USUBJID
 -- Input:  accepted.ae, accepted.cm, accepted.dm, accepted.ds, accepted.ex, accepted.lb, accepted.sv, accepted.vs, study.protocol
 -- Units:  AGE in AGEU
--- Source: ADaM IG, ADSL; disposition from DS, category DISPOSITION EVENT; death from DM, AE or DS, whichever says so
+-- Source: ADaM IG, ADSL; disposition from DS, the categories that study.protocol names; death from DM, AE or DS, whichever says so
 
 with
 
@@ -26,7 +26,8 @@ disposition as (
         DSDECOD,
         coalesce(iso_date(DSSTDTC), iso_date(DSDTC)) as DS_DATE
     from accepted.ds
-    where DSCAT = 'DISPOSITION EVENT' and not (DSDECOD = 'COMPLETED' and coalesce(EPOCH, '') = 'SCREENING')
+    cross join study.protocol as p
+    where list_contains(p.leaves_study, DSCAT) and not (DSDECOD = 'COMPLETED' and coalesce(EPOCH, '') = 'SCREENING')
     qualify row_number() over (
             partition by USUBJID order by DS_DATE desc nulls last, whole_number(DSSEQ) desc nulls last, DSDECOD
         ) = 1

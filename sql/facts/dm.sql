@@ -27,7 +27,7 @@ judged as (
         yes_no(coalesce(r.DTHFL = 'Y' or r.DTHDTC is not null, false)) as DEATH,
         yes_no(r.SITEID_CELL = r.SITEID) as SITEID_OK,
         result_kind(r.AGE) as AGE_KIND,
-        approximate(r.AGE) / map {'YEARS': 1, 'MONTHS': 12, 'WEEKS': 52, 'DAYS': 365}[coalesce(r.AGEU, 'YEARS')] as AGE_YEARS,
+        approximate(r.AGE) / case r.AGEU when 'MONTHS' then 12 when 'WEEKS' then 52 when 'DAYS' then 365 else 1 end as AGE_YEARS,
         iso_kind(r.RFSTDTC) as RFSTDTC_KIND,
         iso_date(r.RFSTDTC) as RFSTDT,
         iso_kind(r.RFENDTC) as RFENDTC_KIND,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -45,11 +45,29 @@ class State:
 
 @dataclass
 class Fold:
-    """Everything one settlement found: the last state, each delivery's status, and the parts it wrote."""
+    """One settlement under way: where it works, and what it has found so far.
 
-    state: State | None
-    statuses: dict[int, tuple[str, str]]
-    written: list[tuple[str, str, str, int]]
+    known: path → sha256 of the ledger's parts. statuses: delivery → (status, reason). written: new parts as
+    (kind, path, sha256, rows).
+    """
+
+    study: Study
+    domain: str
+    settings: Settings
+    connection: duckdb.DuckDBPyConnection
+    known: dict[str, str]
+    state: State | None = None
+    statuses: dict[int, tuple[str, str]] = field(default_factory=dict)
+    written: list[tuple[str, str, str, int]] = field(default_factory=list)
+
+    @property
+    def rules(self) -> Domain:
+        """How the study collects this domain."""
+        return self.study.domains[self.domain]
+
+    def literal(self, path: str) -> str:
+        """Return the SQL literal of a part's path, its bytes checked against the ledger."""
+        return "'" + str(check(self.settings.home / path, self.known[path])).replace("'", "''") + "'"
 
 
 def settle(study: Study, site: str, domain: str, settings: Settings) -> list[int]:
@@ -64,12 +82,14 @@ def settle(study: Study, site: str, domain: str, settings: Settings) -> list[int
         if not fresh and not any(d["status"] == "HELD" and d["let_through"] for d in line):
             return []
         fold = _fold(study, site, domain, line, ledger, settings)
-        shown = _shown(study, line, fold, ledger, settings)
+        used = [d for d in line if fold.statuses[d["id"]][0] != "HELD"]
+        shown = _shown(study, used, ledger, settings)
         mark("folded")
         with ledger.write() as connection:
             if _save(connection, study, site, domain, line, fold):
-                if shown:
-                    findings.update(connection, study.id, site, domain, shown)
+                shown |= _not_in_use(connection, study, used[-1])
+                findings.update(connection, study.id, site, domain, findings.Shown(shown))
+                findings.close_elsewhere(connection, study.id, site, [d["sha256"] for d in used])
                 return fresh
     raise TransientError("RACE", f"site {site}, domain {domain}: another run keeps deciding it")
 
@@ -101,89 +121,69 @@ def _line(ledger: Ledger, study: Study, site: str, domain: str) -> list[dict[str
 def _fold(
     study: Study, site: str, domain: str, line: list[dict[str, Any]], ledger: Ledger, settings: Settings
 ) -> Fold:
-    fold = Fold(None, {}, [])
-    paths = [d[kind] for d in line for kind in ("accepted_part", "quarantine_part")]
+    p = book.parts.c
     known = {
-        p["path"]: p["sha256"]
-        for p in ledger.rows(sa.select(book.parts).where(book.parts.c.study == study.id))
+        row["path"]: row["sha256"]
+        for row in ledger.rows(sa.select(p.path, p.sha256).where(p.study == study.id))
     }
+    paths = [d[kind] for d in line for kind in ("accepted_part", "quarantine_part")]
     if lost := [path for path in paths if path not in known]:
         raise IntegrityError(
             "INTEGRITY", f"{len(lost)} parts of site {site}, domain {domain} are not in the ledger"
         )
-    connection = models.connect(settings.threads)
+    fold = Fold(study, domain, settings, models.connect(settings.threads), known)
     try:
         for delivery in line:
-            _step(connection, study, domain, delivery, fold, known, settings)
+            _step(fold, delivery)
     finally:
-        connection.close()
+        fold.connection.close()
     return fold
 
 
-def _step(
-    connection: duckdb.DuckDBPyConnection,
-    study: Study,
-    domain: str,
-    delivery: dict[str, Any],
-    fold: Fold,
-    known: dict[str, str],
-    settings: Settings,
-) -> None:
+def _step(fold: Fold, delivery: dict[str, Any]) -> None:
     """Put one delivery on top of the rows in force, or hold it."""
-    rules = study.domains[domain]
-    before = fold.state
+    before, id_ = fold.state, delivery["id"]
     quiet = "PARTIAL" if delivery["quarantined"] else "ACCEPTED"
+    hash_ = digest(before.hash if before else delivery["site"], delivery["sha256"], delivery["rule_set"])
     if before is None:
-        hash_ = digest("first", delivery["sha256"], delivery["rule_set"])
         fold.state = State(hash_, delivery["accepted_part"], (), 0)
-        fold.statuses[delivery["id"]] = (quiet, "")
+        fold.statuses[id_] = (quiet, "")
         return
-    hash_ = digest(before.hash, delivery["sha256"], delivery["rule_set"])
-    _views(connection, before, delivery, known, settings)
-    removed = _removed(connection, rules, domain) if rules.update == "cumulative" else None
-    if removed and not delivery["unkeyed"] and not delivery["let_through"]:
-        fold.statuses[delivery["id"]] = ("HELD", removed)
-        return
-    fold.statuses[delivery["id"]] = (quiet, "")
-    stays = _stays(rules, unkeyed=bool(delivery["unkeyed"]))
-    found = connection.execute(f"select count(*), coalesce(count_if(PENDING), 0) from ({stays})").fetchone()
-    kept, pending = found or (0, 0)
-    path = delivery["accepted_part"]
-    if kept:
-        path = f"{study.id}/state/{domain}/{hash_[:24]}.parquet"
-        now = (
-            f"select * exclude (PENDING) replace (case when PENDING then 'Y' end as PENDFL) from ({stays})"
-            " union all by name select * from fresh"
-        )
-        _write(
-            connection, f"{now} order by KEY_HASH, SRC_SHA256, SRC_ROW", path, "state", fold, known, settings
-        )
-    state = State(hash_, path, before.restatements, int(pending))
-    restated = _restate(connection, study, domain, delivery["sha256"], state, fold, known, settings)
-    fold.state = replace(state, restatements=(*before.restatements, *restated))
-
-
-def _views(
-    connection: duckdb.DuckDBPyConnection,
-    before: State,
-    delivery: dict[str, Any],
-    known: dict[str, str],
-    settings: Settings,
-) -> None:
-    """Create views `earlier`, `fresh` and `refused` over parts whose bytes were just checked."""
     views = {
         "earlier": before.path,
         "fresh": delivery["accepted_part"],
         "refused": delivery["quarantine_part"],
     }
     for name, path in views.items():
-        checked = str(check(settings.home / path, known[path])).replace("'", "''")
-        connection.execute(f"create or replace view {name} as select * from read_parquet('{checked}')")
+        fold.connection.execute(
+            f"create or replace view {name} as select * from read_parquet({fold.literal(path)})"
+        )
+    removed = _removed(fold) if fold.rules.update == "cumulative" and not delivery["unkeyed"] else ""
+    if removed and not delivery["let_through"]:
+        fold.statuses[id_] = ("HELD", removed)
+        return
+    fold.statuses[id_] = (quiet, "")
+    stays = _stays(fold.rules, unkeyed=bool(delivery["unkeyed"]))
+    found = fold.connection.execute(
+        f"select count(*), coalesce(count_if(PENDING), 0) from ({stays})"
+    ).fetchone()
+    kept, pending = found or (0, 0)
+    path = delivery["accepted_part"]
+    if kept:
+        path = f"{fold.study.id}/state/{fold.domain}/{hash_[:24]}.parquet"
+        both = (
+            f"select * exclude (PENDING) replace (case when PENDING then 'Y' end as PENDFL) from ({stays})"
+            " union all by name select * from fresh"
+        )
+        _write(fold, f"{both} order by KEY_HASH, SRC_SHA256, SRC_ROW", path, "state")
+    restated = _restate(fold, path, hash_, delivery["sha256"])
+    fold.state = State(hash_, path, (*before.restatements, *restated), int(pending))
 
 
-def _removed(connection: duckdb.DuckDBPyConnection, rules: Domain, domain: str) -> str:
+def _removed(fold: Fold) -> str:
     """Return why a cumulative delivery would remove too much, or an empty text."""
-    row = connection.execute(
+    rules, domain = fold.rules, fold.domain
+    row = fold.connection.execute(
         """with gone as (
             select KEY_HASH, USUBJID from earlier
             anti join (select KEY_HASH from fresh union all select KEY_HASH from refused) using (KEY_HASH)),
@@ -195,7 +195,7 @@ def _removed(connection: duckdb.DuckDBPyConnection, rules: Domain, domain: str) 
     ).fetchone()
     keys, of, subjects = row or (0, 0, 0)
     if subjects:
-        return f"It would remove all {domain} rows of {subjects} subjects ({keys} of {of} keys)."
+        return f"It would remove all {domain} rows of {subjects} subject(s) ({keys} of {of} keys)."
     if keys and rules.hold_removed_rows:
         return f"It would remove {keys} {domain} rows."
     if keys > rules.max_removed * of:
@@ -220,63 +220,53 @@ def _stays(rules: Domain, *, unkeyed: bool) -> str:
     return f"select *, true as PENDING from earlier where {missing} and {pending}"
 
 
-def _restate(
-    connection: duckdb.DuckDBPyConnection,
-    study: Study,
-    domain: str,
-    sha256: str,
-    state: State,
-    fold: Fold,
-    known: dict[str, str],
-    settings: Settings,
-) -> tuple[str, ...]:
-    """Write what changed between two states, one row per key and variable; return the part's path if any."""
-    after = str(settings.home / state.path).replace("'", "''")
-    rules = study.domains[domain]
+def _restate(fold: Fold, path: str, hash_: str, sha256: str) -> tuple[str, ...]:
+    """Write what the delivery `sha256` changed, one row per key and variable; return the part's path if any.
+
+    path: the state after it. hash_: that state's hash, which names the part.
+    """
+    rules, domain = fold.rules, fold.domain
     names = [
         n for n in cdisc.columns(domain, rules.columns) if n not in ("STUDYID", "DOMAIN", f"{domain}SEQ")
     ]
     key = " || '; ' || ".join(f"'{c}=' || coalesce(\"{c}\", '')" for c in rules.key)
     columns = ", ".join(f"{{'name': '{n}', 'before': a.\"{n}\", 'after': b.\"{n}\"}}" for n in names)
+    words = fold.study.blinded.replace("'", "''")
+
+    def masked(cell: str) -> str:
+        """An adverse event that names an arm is accepted, and masked wherever it is shown."""
+        return f"regexp_replace({cell}, '{words}', '[masked]', 'g')"
+
     first = "qualify row_number() over (partition by KEY_HASH order by SRC_SHA256, SRC_ROW) = 1"
     select = f"""with a as (select *, {key} as ROW_KEY from earlier {first}),
-        b as (select *, {key} as ROW_KEY from read_parquet('{after}') {first}),
+        b as (select *, {key} as ROW_KEY from read_parquet({fold.literal(path)}) {first}),
         changed as (
             select a.STUDYID, a.SITEID, '{domain}' as DOMAIN, a.ROW_KEY, unnest([{columns}]) as cell,
                 a.SRC_SHA256 as OLD_SHA256, a.SRC_ROW as OLD_ROW, b.SRC_SHA256 as NEW_SHA256, b.SRC_ROW as NEW_ROW
             from a join b using (KEY_HASH) where a.ROW_HASH <> b.ROW_HASH)
         select STUDYID, SITEID, DOMAIN, ROW_KEY, 'CHANGED' as CHANGE, cell.name as VARIABLE,
-            cell.before as OLD, cell.after as NEW, OLD_SHA256, OLD_ROW, NEW_SHA256, NEW_ROW
+            {masked("cell.before")} as OLD, {masked("cell.after")} as NEW, OLD_SHA256, OLD_ROW, NEW_SHA256, NEW_ROW
         from changed where cell.before is distinct from cell.after
         union all
         select STUDYID, SITEID, '{domain}', ROW_KEY, 'REMOVED', null, null, null, SRC_SHA256, SRC_ROW,
             '{sha256}', null
         from a anti join b using (KEY_HASH)"""
     with models.reported("restatements", PermanentError, "MODEL_FAILED"):
-        connection.execute(f"create or replace temp table delta as {select}")
-        found = connection.execute("select count(*) from delta").fetchone()
+        fold.connection.execute(f"create or replace temp table delta as {select}")
+        found = fold.connection.execute("select count(*) from delta").fetchone()
     if not found or not found[0]:
         return ()
-    target = f"{study.id}/restatements/{domain}/{state.hash[:24]}.parquet"
-    ordered = "select * from delta order by ROW_KEY, CHANGE, VARIABLE"
-    _write(connection, ordered, target, "restatement", fold, known, settings)
+    target = f"{fold.study.id}/restatements/{domain}/{hash_[:24]}.parquet"
+    _write(fold, "select * from delta order by ROW_KEY, CHANGE, VARIABLE", target, "restatement")
     return (target,)
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    select: str,
-    path: str,
-    kind: str,
-    fold: Fold,
-    known: dict[str, str],
-    settings: Settings,
-) -> None:
-    if path in known and (settings.home / path).is_file():
+def _write(fold: Fold, select: str, path: str, kind: str) -> None:
+    if path in fold.known and (fold.settings.home / path).is_file():
         return
-    sha256 = put(settings.home / path, models.copier(connection, select, f"{kind}s"))
-    found = connection.execute(f"select count(*) from ({select})").fetchone()
-    known[path] = sha256
+    sha256 = put(fold.settings.home / path, models.copier(fold.connection, select, f"{kind}s"))
+    found = fold.connection.execute(f"select count(*) from ({select})").fetchone()
+    fold.known[path] = sha256
     fold.written.append((kind, path, sha256, int(found[0]) if found else 0))
 
 
@@ -319,33 +309,45 @@ def _save(
 
 
 def _shown(
-    study: Study, line: list[dict[str, Any]], fold: Fold, ledger: Ledger, settings: Settings
-) -> findings.Shown | None:
-    """Return what the newest delivery in use shows, and which keys it speaks of (all, when cumulative)."""
-    newest = [d for d in line if fold.statuses[d["id"]][0] != "HELD"]
-    if not newest:
-        return None
-    last = newest[-1]
-    parts = [settings.home / last[kind] for kind in ("accepted_part", "quarantine_part")]
-    incremental = study.domains[last["domain"]].update == "incremental"
-    carried = findings.keys_in(parts) | {last["sha256"], findings.MANY_KEY} if incremental else None
-    rows = findings.in_part(settings.home / last["findings_part"])
+    study: Study, used: list[dict[str, Any]], ledger: Ledger, settings: Settings
+) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return every finding that stands: (severity, rows) per (rule id, key hash).
+
+    A cumulative delivery speaks of its whole domain, so the newest says it all, with those before it back to one
+    whose every row has a key. Incremental deliveries speak of their own keys only, the newest of each key counts.
+    What is about a file and no key stands until the next delivery is in use.
+    """
+    last = used[-1]
+    complete = [n for n, d in enumerate(used) if not d["unkeyed"]]
+    first = 0 if study.domains[last["domain"]].update == "incremental" or not complete else complete[-1]
+    kinds = ("findings_part", "accepted_part", "quarantine_part")
+    rows = findings.standing([[settings.home / d[kind] for kind in kinds] for d in used[first:]])
     r = book.results.c
     failed = sa.select(r.rule_id, r.severity).where(
         r.delivery == last["id"], r.outcome == "failed", r.severity != "info"
     )
     of_file = [x for x in ledger.rows(failed) if x["rule_id"] not in {rule_id for rule_id, _ in rows}]
-    rows |= {(x["rule_id"], findings.MANY_KEY): (x["severity"], 1) for x in of_file}
-    return findings.Shown(rows, carried)
+    return rows | {(x["rule_id"], findings.MANY_KEY): (x["severity"], 1) for x in of_file}
+
+
+def _not_in_use(
+    connection: sa.Connection, study: Study, newest: dict[str, Any]
+) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return the findings that are whole deliveries: rejected or held ones that no later one has replaced."""
+    c = book.deliveries.c
+    after = sa.or_(
+        c.order_number > newest["order_number"],
+        sa.and_(c.order_number == newest["order_number"], c.id > newest["id"]),
+    )
+    mine = sa.and_(c.study == study.id, c.site == newest["site"], c.domain == newest["domain"])
+    refused = sa.select(c.code, c.sha256).where(mine, after, c.status.in_(("REJECTED", "HELD")))
+    return {(code, sha256): ("critical", 1) for code, sha256 in connection.execute(refused)}
 
 
 def _tell(connection: sa.Connection, study: Study, delivery: dict[str, Any]) -> None:
     """Queue the alert that a decision calls for."""
     site, id_ = delivery["site"], delivery["id"]
     if delivery["status"] == "HELD":
-        book.open_query(
-            connection, study.id, site, delivery["domain"], "REMOVES", delivery["sha256"], "critical", 1
-        )
         book.queue_alert(
             connection, study.id, "DELIVERY_HELD", f"{study.id}/delivery/{id_}/HELD",
             f"{study.id}: delivery {id_} of site {site} is held",

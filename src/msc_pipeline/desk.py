@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -121,17 +122,28 @@ class Desk:
 
     @cached_property
     def as_of(self) -> str | None:
-        """The date the study's data reach: the latest extracted_at or data date of any site, never today."""
+        """The date the study's data reach: the latest extracted_at or data date of any site, never today.
+
+        A date no calendar has, or after the last plausible one, plays no part: one site's slip would move it for all.
+        """
         d = book.deliveries.c
         used = d.status.in_(("ACCEPTED", "PARTIAL"))
         extracted = self.ledger.rows(sa.select(d.extracted_at).where(d.study == self.study.id, used))
-        dates = [r["extracted_at"][:10] for r in extracted if r["extracted_at"]]
-        return max([*dates, *(h["last_date"] for h in self.judged.values() if h["last_date"])], default=None)
+        dates = {(r["extracted_at"] or "")[:10] for r in extracted}
+        dates |= {h["last_date"] or "" for h in self.judged.values()}
+        return max((d for d in dates if _is_day(d) and d <= self.study.last_plausible_date), default=None)
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Sites with any decided delivery; a site whose every file was rejected is one of them."""
         return tuple(sorted({*self.heads, *self.decided}))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def open_desk(study: Study, settings: Settings) -> Desk:

@@ -15,47 +15,63 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from msc_pipeline import ledger as book
+from msc_pipeline.predicates import literal
 
 MANY = 1000
 """More failing rows than this of one rule in one delivery are one query with a count."""
 MANY_KEY = "*"
 CROSS = "X-"
 """Prefix of the ids of cross-domain rules; their queries follow curation, not a delivery."""
+NO_DOMAIN = "-"
+"""Domain of a query on a file that no domain claimed."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Rows per (rule id, key hash), and the keys that were looked at: None means all of the domain."""
+    """All that one site's domain shows now: (severity, rows) per (rule id, key hash)."""
 
     rows: dict[tuple[str, str], tuple[str, int]]
-    keys: frozenset[str] | None = None
     cross: bool = False
 
 
-def in_part(path: Path) -> dict[tuple[str, str], tuple[str, int]]:
-    """Return (severity, rows) per (rule id, key hash) of a findings part; frequent ones under `MANY_KEY`."""
+def standing(deliveries: Sequence[Sequence[Path]]) -> dict[tuple[str, str], tuple[str, int]]:
+    """Return (severity, rows) per (rule id, key hash) over deliveries in order; frequent ones under `MANY_KEY`.
+
+    deliveries: findings, accepted and quarantine part of each. For a key the newest delivery that carries it
+    counts; a finding without a key (`-`) counts in the newest delivery only.
+    """
     import duckdb
 
+    found = _numbered("RULE_ID, SEVERITY, KEY_HASH", [parts[:1] for parts in deliveries])
+    carried = _numbered("KEY_HASH", [parts[1:] for parts in deliveries])
     with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
-            """with f as (
-                select RULE_ID, SEVERITY, coalesce(KEY_HASH, '-') as k, count(*) over (partition by RULE_ID) as n
-                from read_parquet($1))
-            select RULE_ID, any_value(SEVERITY), case when n > $2 then $3 else k end as k, count(*)
-            from f group by RULE_ID, case when n > $2 then $3 else k end""",
-            [str(path), MANY, MANY_KEY],
+            f"""with newest as (select KEY_HASH, max(n) as n from ({carried}) group by KEY_HASH),
+            now as (select f.* from ({found}) as f left join newest using (KEY_HASH)
+                where f.n = case when f.KEY_HASH is null then $1 else newest.n end),
+            f as (select RULE_ID, SEVERITY, coalesce(KEY_HASH, '-') as k, count(*) over (partition by RULE_ID) as c
+                from now)
+            select RULE_ID, arg_max(SEVERITY, n), case when c > $2 then $3 else k end as k, count(*)
+            from f group by RULE_ID, case when c > $2 then $3 else k end""",
+            [len(deliveries) - 1, MANY, MANY_KEY],
         ).fetchall()
     return {(rule_id, key): (severity, int(n)) for rule_id, severity, key, n in rows}
 
 
-def keys_in(paths: Sequence[Path]) -> frozenset[str]:
-    """Return the key hashes that some parts hold."""
-    import duckdb
+def _numbered(columns: str, deliveries: Sequence[Sequence[Path]]) -> str:
+    """Return SQL for some columns of each delivery's parts beside the delivery's place in the order."""
+    return " union all ".join(
+        f"select {columns}, {n} as n from read_parquet([{', '.join(literal(path) for path in parts)}])"
+        for n, parts in enumerate(deliveries)
+    )
 
-    with duckdb.connect(":memory:") as connection:
-        names = [str(path) for path in paths]
-        rows = connection.execute("select distinct KEY_HASH from read_parquet($1)", [names]).fetchall()
-    return frozenset(row[0] for row in rows if row[0])
+
+def close_elsewhere(connection: sa.Connection, study: str, site: str, contents: Sequence[str]) -> None:
+    """Close queries on files that no domain claimed and whose very bytes are in use by now."""
+    c = book.queries.c
+    mine = sa.and_(c.study == study, c.site == site, c.domain == NO_DOMAIN, c.closed_at.is_(None))
+    now_used = sa.update(book.queries).where(mine, c.key_hash.in_(contents))
+    connection.execute(now_used.values(closed_at=book.now()))
 
 
 def update(connection: sa.Connection, study: str, site: str, domain: str, shown: Shown) -> None:
@@ -67,20 +83,23 @@ def update(connection: sa.Connection, study: str, site: str, domain: str, shown:
     )
     still = {(q.rule_id, q.key_hash): q.id for q in connection.execute(mine)}
     at = book.now()
-    seen = [{"i": still[k], "n": n, "at": at} for k, (_, n) in shown.rows.items() if k in still]
+    seen = [
+        {"i": still[k], "n": n, "s": severity, "at": at}
+        for k, (severity, n) in shown.rows.items()
+        if k in still
+    ]
     fresh = [
         {"study": study, "site": site, "domain": domain, "rule_id": rule_id, "key_hash": key,
          "severity": severity, "n_rows": n, "opened_at": at, "last_seen_at": at}
         for (rule_id, key), (severity, n) in shown.rows.items() if (rule_id, key) not in still
     ]  # fmt: skip
-    gone = [
-        {"i": id_, "at": at}
-        for (rule_id, key), id_ in still.items()
-        if (rule_id, key) not in shown.rows and (shown.keys is None or key in shown.keys)
-    ]
+    gone = [{"i": id_, "at": at} for k, id_ in still.items() if k not in shown.rows]
     by_id = sa.update(book.queries).where(c.id == sa.bindparam("i"))
     if seen:
-        connection.execute(by_id.values(n_rows=sa.bindparam("n"), last_seen_at=sa.bindparam("at")), seen)
+        again = by_id.values(
+            n_rows=sa.bindparam("n"), severity=sa.bindparam("s"), last_seen_at=sa.bindparam("at")
+        )
+        connection.execute(again, seen)
     if fresh:
         connection.execute(sa.insert(book.queries), fresh)
     if gone:

@@ -118,12 +118,13 @@ def _judge(
 
 
 def _last_dates(study: Study) -> str:
-    """Return SQL for (SITEID, latest plausible date in the site's data)."""
+    """Return SQL for (SITEID, latest plausible date in the site's data); a day no calendar has is none."""
     dated = {"LB": "LBDTC", "SV": "SVSTDTC", "VS": "VSDTC", "AE": "AESTDTC", "DS": "DSSTDTC", "EG": "EGDTC"}
     each = " union all ".join(
-        f"select SITEID, {column} as d from arrived.{name.lower()}" for name, column in dated.items()
+        f"select SITEID, iso_date({column}) as d from arrived.{name.lower()}"
+        for name, column in dated.items()
     )
     return (
-        f"select SITEID, max(left(d, 10)) from ({each}) where regexp_full_match(d, '\\d{{4}}-\\d\\d-\\d\\d(T.*)?')"
-        f" and left(d, 10) <= '{study.last_plausible_date}' group by 1 order by 1"
+        f"select SITEID, max(d)::varchar from ({each})"
+        f" where d <= '{study.last_plausible_date}'::date group by SITEID order by SITEID"
     )

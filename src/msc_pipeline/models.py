@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +169,8 @@ def install_study(connection: duckdb.DuckDBPyConnection, study: Study, as_of: st
     connection.execute(
         f"create or replace table study.protocol as select *, {date} as as_of from study.protocol"
     )
+    # A pattern in a column is compiled anew for every row; macros read it from this variable.
+    connection.execute("set variable blinded = (select blinded from study.protocol)")
 
 
 class reported:  # noqa: N801 - reads as a word after `with`
@@ -223,6 +226,7 @@ def _parse(path: Path, schema: str) -> Model:
     )
 
 
+@lru_cache(maxsize=1024)
 def _relations(sql: str, place: str) -> tuple[str, ...]:
     """Return the qualified names that one select reads, from the engine's own parse tree."""
     with connect(1) as connection:

@@ -253,8 +253,9 @@ class Study(_Frozen):
             "baseline_change": self.baseline.change,
             "on_treatment_days": self.on_treatment_days,
             "last_plausible_date": self.last_plausible_date,
+            "leaves_study": list(self.leaves_study),
         }
-        kinds = {"planned_subjects": whole, "on_treatment_days": whole}
+        kinds = {"leaves_study": pa.list_(text), "planned_subjects": whole, "on_treatment_days": whole}
         visits = [{**v.model_dump(), "expected": "Y" if v.expected else "N"} for v in self.visits]
         visit_kinds = {"VISITNUM": number, "week": number, "day": whole, "before": whole, "after": whole}
         return {

@@ -32,8 +32,8 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def write_exports(landing: Path) -> None:
-    """Write every site's DM, SV and LB: site 102's LB has a column that may not land, site 103's LB three bad rows."""
+def write_exports(landing: Path, *, bad_file: bool = True) -> None:
+    """Write every site's DM, SV and LB: site 102's LB has a column that may not land, site 103's three bad rows."""
     for site in SITES:
         folder = landing / "small" / site
         lab = _lab(site)
@@ -43,7 +43,8 @@ def write_exports(landing: Path) -> None:
             lab += _bad(lab)
         _write(folder / f"dm_{site}.csv", _demography(site))
         _write(folder / f"sv_{site}.csv", _visits(site))
-        _write(folder / f"lb_{site}.csv", lab)
+        if bad_file or site != "102":
+            _write(folder / f"lb_{site}.csv", lab)
 
 
 def rows_written() -> dict[str, int]:

@@ -200,6 +200,8 @@ def declared(schema: str, relation: str) -> dict[str, str]:
 
 
 def arrow_type(name: str) -> str:
+    if name.startswith("list<"):
+        return "VARCHAR[]"
     return {"string": "VARCHAR", "int32": "INTEGER", "decimal128(10, 2)": "DECIMAL(10,2)"}[name]
 
 

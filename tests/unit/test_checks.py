@@ -25,7 +25,7 @@ def rule(type_: str, severity: str = "critical", **kwargs: Any) -> dict[str, Any
         "id": f"T-{next(IDS):03d}",
         "says": "A sentence for people.",
         "why": "Because of it.",
-        "source": "us",
+        "source": "ours",
     }
     return {"type": type_, "kwargs": kwargs, "severity": severity, "meta": meta}
 
