@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-HIDDEN = frozenset(
-    {"duckdb_settings", "duckdb_databases", "pragma_database_list", "duckdb_secrets", "getenv"}
+TABLE_FUNCTIONS = frozenset(
+    {"unnest", "range", "generate_series", "json_each", "json_tree", "duckdb_columns", "duckdb_tables"}
 )
-"""Functions that would print paths or settings of the machine."""
+"""Functions a FROM may name. Others read files, tell about the machine, or run SQL that is hidden in a text."""
+HIDDEN = frozenset(
+    {"duckdb_databases", "duckdb_logs", "pragma_database_list", "pg_settings", "current_setting", "getenv"}
+)
+"""Views and scalar functions that would print paths or settings of the machine."""
 
 
 def ask(study: Study, sql: str, settings: Settings, *, limit: int | None = None) -> pa.Table:
@@ -50,11 +54,10 @@ def ask(study: Study, sql: str, settings: Settings, *, limit: int | None = None)
             relation = connection.sql(sql)
             table: pa.Table = (relation.limit(limit) if limit is not None else relation).to_arrow_table()
         except duckdb.Error as error:
-            # The asker's own words and open names only: values stay out because the message ends at its first line.
-            first = str(error).splitlines()[0]
-            raise UsageError(
-                "QUERY_FAILED", first if isinstance(error, duckdb.ProgrammingError) else ""
-            ) from None
+            # These two are raised before any row is read; they quote the asker's own words and open names only.
+            named = isinstance(error, duckdb.BinderException | duckdb.CatalogException)
+            what = str(error).splitlines()[0] if named else type(error).__name__
+            raise UsageError("QUERY_FAILED", what) from None
     return table
 
 
@@ -77,7 +80,9 @@ def check_select(sql: str) -> None:
         kind = node.get("type")
         if isinstance(kind, str) and kind.endswith("_NODE") and kind not in NODES:
             raise refused
-        if node.get("function_name") in HIDDEN:
+        if kind == "TABLE_FUNCTION" and node["function"]["function_name"].lower() not in TABLE_FUNCTIONS:
+            raise refused
+        if {str(node.get(key)).lower() for key in ("function_name", "table_name")} & HIDDEN:
             raise refused
 
 

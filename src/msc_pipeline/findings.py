@@ -49,7 +49,7 @@ def standing(deliveries: Sequence[Sequence[Path]]) -> dict[tuple[str, str], tupl
             f"""with newest as (select KEY_HASH, max(n) as n from ({carried}) group by KEY_HASH),
             now as (select f.* from ({found}) as f left join newest using (KEY_HASH)
                 where f.n = case when f.KEY_HASH is null then $1 else newest.n end),
-            f as (select RULE_ID, SEVERITY, coalesce(KEY_HASH, '-') as k, count(*) over (partition by RULE_ID) as c
+            f as (select RULE_ID, SEVERITY, n, coalesce(KEY_HASH, '-') as k, count(*) over (partition by RULE_ID) as c
                 from now)
             select RULE_ID, arg_max(SEVERITY, n), case when c > $2 then $3 else k end as k, count(*)
             from f group by RULE_ID, case when c > $2 then $3 else k end""",

@@ -51,24 +51,37 @@ def load_dictionary(project: Path) -> Dictionary:
     labels: dict[str, str] = {}
     columns: dict[str, list[Entry]] = {}
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ConfigError("DICTIONARY_INVALID", f"{path.name}: columns must be {', '.join(COLUMNS)}")
-        for row in reader:
-            if not row["label"] or not row["table"]:
-                raise ConfigError(
-                    "DICTIONARY_INVALID", f"{path.name}: line {reader.line_num} has no table or label"
-                )
-            if row["column"]:
-                entry = Entry(row["column"], row["type"], row["unit"], row["label"])
-                columns.setdefault(row["table"], []).append(entry)
-            else:
-                labels[row["table"]] = row["label"]
+        reader = csv.reader(file, strict=True)
+        try:
+            if tuple(next(reader, ())) != COLUMNS:
+                raise _invalid(f"columns must be {', '.join(COLUMNS)}")
+            for cells in reader:
+                table, column, kind, unit, label = _cells(cells, reader.line_num)
+                known = {entry.name for entry in columns.get(table, [])} if column else labels
+                if (column or table) in known:
+                    raise _invalid(f"line {reader.line_num} says again what an earlier line says")
+                if column:
+                    columns.setdefault(table, []).append(Entry(column, kind, unit, label))
+                else:
+                    labels[table] = label
+        except csv.Error:
+            raise _invalid(f"line {reader.line_num} is not CSV") from None
     if missing := sorted(set(columns) ^ set(labels)):
-        raise ConfigError(
-            "DICTIONARY_INVALID", f"{path.name}: tables without label or columns: {', '.join(missing)}"
-        )
+        raise _invalid(f"tables without label or columns: {', '.join(missing)}")
     return Dictionary(labels, {table: tuple(entries) for table, entries in columns.items()})
+
+
+def _cells(cells: list[str], line: int) -> list[str]:
+    if len(cells) != len(COLUMNS):
+        raise _invalid(f"line {line} has {len(cells)} cells, not {len(COLUMNS)}")
+    table, column, kind, _, label = cells
+    if not table or not label or bool(column) != bool(kind):
+        raise _invalid(f"line {line} has no table or label, or only one of column and type")
+    return cells
+
+
+def _invalid(what: str) -> ConfigError:
+    return ConfigError("DICTIONARY_INVALID", f"sql/reference/dictionary.csv: {what}")
 
 
 def check(connection: duckdb.DuckDBPyConnection, database: str, dictionary: Dictionary, blinded: str) -> None:

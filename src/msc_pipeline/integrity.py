@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from msc_pipeline import ledger as book
 from msc_pipeline.errors import IntegrityError
 from msc_pipeline.ledger import Ledger
-from msc_pipeline.publishing import CURRENT, FILE
+from msc_pipeline.publishing import CURRENT, FILE, pointed
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import sha256_of
 from msc_pipeline.study import Study
@@ -38,14 +38,13 @@ def verify_study(study: Study, settings: Settings) -> dict[str, Any]:
         path for path, sha in expected.items() if not (home / path).is_file() or sha256_of(home / path) != sha
     ]
     pointer = base / "releases" / CURRENT
-    if releases and (
-        not pointer.is_file() or pointer.read_text().strip() not in {row["name"] for row in releases}
-    ):
+    names = {row["name"] for row in releases}
+    if (releases or pointer.is_file()) and pointed(base / "releases") not in names:
         bad.append(f"{study.id}/releases/{CURRENT}")
     if bad:
-        names = ", ".join(sorted(bad)[:20])
+        first = ", ".join(sorted(bad)[:20])
         raise IntegrityError(
-            "INTEGRITY", f"{len(bad)} files differ or are missing: {names}", hint="restore them"
+            "INTEGRITY", f"{len(bad)} files differ or are missing: {first}", hint="restore them"
         )
     files = {str(path.relative_to(home)) for path in base.rglob("*") if path.is_file()}
     aside = {f"{study.id}/releases/{CURRENT}", f"{study.id}/publish.lock", f"{study.id}/curate.lock"}

@@ -25,7 +25,7 @@ from msc_pipeline.holding import changed_sites, hold_rows
 from msc_pipeline.integrity import verify_study
 from msc_pipeline.landing import UNDECIDED, land_site, site_folders, waiting
 from msc_pipeline.ledger import Ledger
-from msc_pipeline.publishing import publish_release
+from msc_pipeline.publishing import is_current, publish_release
 from msc_pipeline.settings import Settings
 from msc_pipeline.staging import stage_delivery
 from msc_pipeline.study import load_study
@@ -107,9 +107,10 @@ def delivery_label(study_id: str, delivery_id: int, settings: Settings) -> str:
 
 
 def news(study_id: str, settings: Settings) -> dict[str, Any]:
-    """Return {"changed"}: is anything decided that the curated tables do not hold yet?"""
+    """Return {"changed"}: is anything decided that the current release does not hold yet?"""
     study = load_study(study_id, settings.project)
-    return {"changed": bool(changed_sites(open_desk(study, settings)) or stale_sites(study, settings))}
+    stale = bool(changed_sites(open_desk(study, settings)) or stale_sites(study, settings))
+    return {"changed": stale or not is_current(study, settings)}
 
 
 def hold(study_id: str, settings: Settings) -> list[str]:

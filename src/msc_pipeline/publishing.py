@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +33,24 @@ log = logging.getLogger(__name__)
 
 FILE = "open.duckdb"
 CURRENT = "CURRENT"
+NAME = re.compile(r"\d{7}-[0-9a-f]{16}")
+"""Name of a release: place in the order, start of its hash."""
 
 
 def current(study_id: str, settings: Settings) -> Path | None:
     """Return the DuckDB file of the release that CURRENT names, or None before the first."""
     releases = settings.home / study_id / "releases"
+    name = pointed(releases)
+    return releases / name / FILE if name else None
+
+
+def pointed(releases: Path) -> str:
+    """Return the name CURRENT holds; empty when there is no CURRENT or what it holds cannot be a name."""
     try:
-        name = (releases / CURRENT).read_text(encoding="utf-8").strip()
+        text = (releases / CURRENT).read_bytes().decode("ascii", "replace").strip()
     except FileNotFoundError:
-        return None
-    return releases / name / FILE
+        return ""
+    return text if NAME.fullmatch(text) else ""
 
 
 def publish_release(study: Study, settings: Settings) -> dict[str, Any]:
@@ -78,6 +87,15 @@ def publish_release(study: Study, settings: Settings) -> dict[str, Any]:
         return {"release": name, "new": True, "tables": totals["n_tables"], "rows": totals["n_rows"]}
 
 
+def is_current(study: Study, settings: Settings) -> bool:
+    """Say whether the current release is what would be published now."""
+    desk = open_desk(study, settings)
+    made, last, file = _curated(desk), _last(desk), current(study.id, settings)
+    if not made:
+        return True
+    return last is not None and file == _folder(desk, last["name"]) and last["hash"] == _hash(desk, made)
+
+
 def _folder(desk: Desk, name: str) -> Path:
     return desk.settings.home / desk.study.id / "releases" / name / FILE
 
@@ -112,10 +130,9 @@ def _point(desk: Desk, name: str, file: Path, sha256: str) -> None:
     """Move CURRENT to a release, forward only, after one more look at its bytes."""
     if sha256_of(file) != sha256 or file.with_name(f"{FILE}.wal").exists():
         raise IntegrityError("INTEGRITY", f"release {name} is not what was built", hint="run msc verify")
-    pointer = desk.settings.home / desk.study.id / "releases" / CURRENT
-    now = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
-    if now < name:
-        put_text(pointer, name + "\n")
+    releases = desk.settings.home / desk.study.id / "releases"
+    if pointed(releases) < name:
+        put_text(releases / CURRENT, name + "\n")
 
 
 def _build(desk: Desk, made: dict[str, list[tuple[str, str]]], path: Path, counts: dict[str, int]) -> None:

@@ -26,6 +26,7 @@ from msc_pipeline import pipeline, storage
 from msc_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 600.0
+FOLDERS = ("staged", "accepted", "quarantine", "findings", "state", "restatements", "held", "curated", "releases")
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ def step_name(step: str, frame: FrameType, *, coarse: bool) -> str:
     for name in ("path", "claim", "delivery", "domain", "site", "name"):
         value = known.get(name)
         if isinstance(value, Path):
-            parts = value.name.split("~")[-1], value.parent.name, value.parent.parent.name
-            about += [parts[2] if coarse else "/".join(reversed(parts))]
+            folders = [*(part for part in value.parts if part in FOLDERS), value.parent.name]
+            about += [folders[0]] if coarse else [folders[0], value.parent.name, value.name.split("~")[-1]]
         elif isinstance(value, dict):
             about += [] if coarse else [str(value["id"])]
         elif isinstance(value, str) and not coarse:
