@@ -21,7 +21,8 @@ Takes what the sites of **{study}** have sent: claims and copies each file (`lan
 * `announce` tells `{study}__curate` when there is anything that the current release lacks.
 * `every_site` is red when a lane could not finish: a fault of the system, not of a file.
 
-Clear, retry or run it as often as you like: a file that is already decided is not taken again.
+Clear, retry or run it as often as you like, or backfill it: what waits is taken once, and a file that is already
+decided is not taken again. Runs have no date of their own.
 """
 LANE = "{{ task.op_kwargs['lane']['site'] }} · {{ task.op_kwargs['lane']['files'] }} files"
 

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
 
-from msc_pipeline import pipeline
+from msc_pipeline import checks, gx_duckdb, pipeline
+from msc_pipeline import ledger as book
+from msc_pipeline.ledger import Ledger
 from msc_pipeline.publishing import current
 from msc_pipeline.settings import PROJECT, Settings
 from msc_pipeline.study import Study, load_study
@@ -89,6 +94,10 @@ analytes:
 """
 
 
+FEW_RULES = STUDY_YAML.replace(", lab/blood_counts, lab/liver_function, lab/tumor_markers", "")
+"""The same trial with fewer rules on LB, for tests that send many lab files."""
+
+
 def subject(site: str, number: int) -> str:
     """Return a USUBJID of the tiny trial."""
     return f"TINY01-{site}-{number:03d}"
@@ -121,7 +130,13 @@ def lb(site: str, number: int, seq: int = 1, **cells: str) -> dict[str, str]:
     if seq > 1:
         row |= {"LBDTC": "2025-03-08T09:00", "VISITNUM": "2", "VISIT": "WEEK 1"}
     if seq > 2:
-        row |= {"LBTESTCD": "HGB", "LBORRES": "12.5", "LBORRESU": "g/dL", "LBORNRLO": "11.5", "LBORNRHI": "16"}
+        row |= {
+            "LBTESTCD": "HGB",
+            "LBORRES": "12.5",
+            "LBORRESU": "g/dL",
+            "LBORNRLO": "11.5",
+            "LBORNRHI": "16",
+        }
     return {**row, **cells}
 
 
@@ -163,9 +178,18 @@ class TinyTrial:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def send(self, site: str, domain: str, rows: list[dict[str, str]] | str | bytes, name: str = "", **manifest: Any) -> Path:
+    def send(
+        self,
+        site: str,
+        domain: str,
+        rows: list[dict[str, str]] | str | bytes,
+        name: str = "",
+        **manifest: Any,
+    ) -> Path:
         """Write one export; keyword arguments become its manifest (sha256=True computes it)."""
-        data = rows if isinstance(rows, bytes) else (rows if isinstance(rows, str) else csv_text(rows)).encode()
+        data = (
+            rows if isinstance(rows, bytes) else (rows if isinstance(rows, str) else csv_text(rows)).encode()
+        )
         path = self.folder(site) / (name or f"{domain.lower()}_{site}.csv")
         if manifest:
             if manifest.get("sha256") is True:
@@ -188,6 +212,47 @@ class TinyTrial:
         """Do every step once, in this process."""
         return pipeline.run(STUDY, self.settings)
 
+    def send_story(self) -> None:
+        """Write every domain of both sites, and a second lab file of XA: a correction, a copy and a faulty row."""
+        for site in SITES:
+            self.send_all(site)
+        rows = [lb("XA", n, s) for n in (1, 2, 3) for s in (1, 2, 3)]
+        changed = {**rows[0], "LBORRES": "25"}
+        faulty = {**rows[-1], "LBORRES": "unreadable"}
+        self.send("XA", "LB", [changed, {**changed, "LBSEQ": "99"}, *rows[1:-1], faulty], name="lb_XA_v2.csv")
+
+    def decide(self) -> dict[str, tuple[str, str | None]]:
+        """Land, stage, validate and commit what every site sent; return file → (status, code) of all so far."""
+        for entry in pipeline.sites_waiting(STUDY, self.settings):
+            ids = pipeline.land(STUDY, entry["site"], self.settings)
+            pipeline.validate(STUDY, pipeline.stage(STUDY, ids, self.settings), self.settings)
+            pipeline.commit(STUDY, entry["site"], ids, self.settings)
+        return {d["file"]: (d["status"], d["code"]) for d in self.known("deliveries")}
+
+    def known(self, table: str) -> list[dict[str, Any]]:
+        """Return every row of a ledger table, in the order of its primary key."""
+        known = book.metadata.tables[table]
+        return Ledger(self.settings.ledger).rows(sa.select(known).order_by(*known.primary_key.columns))
+
+    def parts(self, kind: str) -> dict[str, Path]:
+        """Return path in the ledger → file, for every part of a kind."""
+        return {p["path"]: self.settings.home / p["path"] for p in self.known("parts") if p["kind"] == kind}
+
+    def in_force(self, site: str, domain: str) -> list[dict[str, Any]]:
+        """Return the rows in force of one site's domain, in the order of subject and key."""
+        heads = [h for h in self.known("heads") if (h["site"], h["domain"]) == (site, domain)]
+        rows = pq.read_table(self.settings.home / heads[0]["path"]).to_pylist() if heads else []
+        return sorted(
+            rows, key=lambda row: (row["USUBJID"], row["KEY_HASH"], row["SRC_SHA256"], row["SRC_ROW"])
+        )
+
+    def open_queries(self, *, closed: bool = False) -> list[tuple[str, str, str]]:
+        """Return (site, domain, rule) of each open, or closed, query that no cross-domain rule asks."""
+        found = [q for q in self.known("queries") if (q["closed_at"] is not None) == closed]
+        return sorted(
+            (q["site"], q["domain"], q["rule_id"]) for q in found if not q["rule_id"].startswith("X-")
+        )
+
     def status(self, report: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
         """Return file → (status, code) of a run's report."""
         return {d["file"]: (d["status"], d["code"]) for d in report["deliveries"]}
@@ -202,6 +267,16 @@ class TinyTrial:
     def at(self, home: Path, **changes: Any) -> TinyTrial:
         """Return the same trial with another home (and other settings)."""
         return TinyTrial(replace(self.settings, home=home, **changes))
+
+
+def trust_own_scan(patch: pytest.MonkeyPatch) -> None:
+    """Let our own scan speak for Great Expectations, whose import takes seconds, where a test is not about rules."""
+
+    def verdicts(connection: Any, relation: str, rules: Any) -> dict[str, gx_duckdb.Verdict]:
+        counts = checks._counts(connection, relation, rules)
+        return {rule_id: gx_duckdb.Verdict(failed == 0, n, failed) for rule_id, (n, failed) in counts.items()}
+
+    patch.setattr(gx_duckdb, "verdicts", verdicts)
 
 
 def make_trial(folder: Path, study_yaml: str = STUDY_YAML) -> TinyTrial:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from msc_pipeline.sample import SampleReport
 
 PORT = 8080
-PARTS = ("ingest", "curate", "integrity")
 HEALTH_SECONDS, RUN_SECONDS = 180.0, 1800.0
+LOOK_SECONDS = 2.0
+"""Between two looks at a run: each costs the API server what a task could use."""
 SERVICES = {
     "api-server": ("api-server", "--host", "127.0.0.1", "--workers", "1"),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -82,6 +84,11 @@ def environment(root: Path, port: int, project: Path = PROJECT) -> dict[str, str
         "GX_ANALYTICS_ENABLED": "False",
     }
     return {**inherited, **{f"AIRFLOW__{key}": value for key, value in airflow.items()}, **ours}
+
+
+def dag_ids(study_id: str) -> tuple[str, ...]:
+    """Return the ids of a study's DAGs."""
+    return tuple(f"{study_id}__{part}" for part in ("ingest", "curate", "integrity"))
 
 
 def check_port(port: int) -> None:
@@ -143,17 +150,20 @@ class Stack:
             processes.start(name, _airflow(*words, *extra), self.env)
 
     def wait_ready(self, processes: Processes, study_id: str) -> None:
-        """Wait until every service is healthy and the study's DAGs are known, then switch those on."""
-        wanted = {f"{study_id}__{part}" for part in PARTS}
+        """Wait until every service is healthy and the study's DAGs are known."""
         wait_until(self.api.healthy, processes, HEALTH_SECONDS, "Airflow's health")
-        wait_until(lambda: self._known(wanted), processes, HEALTH_SECONDS, f"the DAGs of {study_id}")
-        for dag_id in sorted(wanted):
+        known = partial(self._known, set(dag_ids(study_id)))
+        wait_until(known, processes, HEALTH_SECONDS, f"the DAGs of {study_id}")
+
+    def switch_on(self, study_id: str) -> None:
+        """Let the study's DAGs run."""
+        for dag_id in dag_ids(study_id):
             self.api.switch_on(dag_id)
 
-    def _known(self, dag_ids: set[str]) -> bool:
+    def _known(self, wanted: set[str]) -> bool:
         if errors := self.api.import_errors():
             raise ProcessError("a DAG file could not be read: " + "; ".join(errors))
-        return dag_ids <= self.api.dag_ids()
+        return wanted <= self.api.dag_ids()
 
     def follow(self, processes: Processes, dag_id: str, run_id: str) -> str:
         """Show the progress of one run until it has ended; return its state."""
@@ -164,7 +174,7 @@ class Stack:
                 show(self.api.instances(dag_id, run_id))
                 return state in ENDED
 
-            wait_until(ended, processes, RUN_SECONDS, f"{dag_id} to end")
+            wait_until(ended, processes, RUN_SECONDS, f"{dag_id} to end", every=LOOK_SECONDS)
         return self.api.state(dag_id, run_id)
 
     def next_run(self, processes: Processes, dag_id: str, known: set[str]) -> str:
@@ -178,14 +188,16 @@ class Stack:
         return found[0]["state"] if found else None
 
 
-def wait_until(true: Callable[[], bool], processes: Processes, seconds: float, what: str) -> None:
+def wait_until(
+    true: Callable[[], bool], processes: Processes, seconds: float, what: str, *, every: float = 0.5
+) -> None:
     """Ask until `true()`. Raises: ProcessError when a process ends or the time is over."""
     deadline = time.monotonic() + seconds
     while not true():
         processes.check()
         if time.monotonic() > deadline:
             raise ProcessError(f"waited {seconds:.0f} s for {what}; see {processes.logs}")
-        time.sleep(1.0)
+        time.sleep(every)
 
 
 def _airflow(*words: str) -> list[str]:
@@ -194,7 +206,7 @@ def _airflow(*words: str) -> list[str]:
 
 def run(stack: Stack, study_id: str) -> int:
     """Do the whole job once from an empty run folder. Returns: 0 when the outcomes are the expected ones."""
-    ingest, curate = f"{study_id}__ingest", f"{study_id}__curate"
+    ingest, curate, _ = dag_ids(study_id)
     started = time.monotonic()
     with stack.processes(fresh=True) as processes:
         with progress.step("set up Airflow's database"):
@@ -204,7 +216,8 @@ def run(stack: Stack, study_id: str) -> int:
             report = write_exports(stack, study_id)
         with progress.step("start API server, scheduler and DAG processor"):
             stack.wait_ready(processes, study_id)
-        run_id = stack.api.trigger(ingest)
+        run_id = stack.api.trigger(ingest)  # before the schedule is on, so that this run is the first
+        stack.switch_on(study_id)
         stack.follow(processes, ingest, run_id)
         if stack.outcome(ingest, run_id, "announce") == "success":
             stack.follow(processes, curate, stack.next_run(processes, curate, set()))
@@ -238,6 +251,7 @@ def up(stack: Stack, study_id: str) -> int:
         with progress.step("start API server, scheduler and DAG processor"):
             stack.start(processes)
             stack.wait_ready(processes, study_id)
+            stack.switch_on(study_id)
         landing = stack.settings.landing / study_id
         progress.say(f"Airflow is at [bold]{stack.api.url}[/bold] (this machine only, no log-in).")
         progress.say(f"The DAGs of {study_id} are on; put exports under {landing}/<site>/. Ctrl-C stops it.")

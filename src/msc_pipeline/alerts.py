@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,13 +26,16 @@ from msc_pipeline.storage import digest, mark
 log = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 120.0
-"""How long one sender keeps a message to itself before another may try."""
+"""How long per address one sender keeps a message to itself before another may try."""
+TALKATIVE = ("apprise", "urllib3")
+"""Libraries whose log lines quote addresses, and with them passwords and tokens."""
 
 
 def send_pending(settings: Settings) -> int:
     """Send every waiting alert to every address; return how many alerts reached all of them.
 
-    One that did not is tried again by the next call. With no address configured alerts are kept as UNROUTED.
+    One that did not is tried again by the next call; an address that failed is left alone for the rest of this one.
+    With no address configured alerts are kept as UNROUTED.
     """
     ledger = Ledger(settings.ledger)
     if not settings.alert_urls:
@@ -40,52 +45,72 @@ def send_pending(settings: Settings) -> int:
         if kept:
             log.warning("%d alerts have no address: set MSC_ALERT_URLS", kept)
         return 0
-    sent = 0
-    for alert in _claim(ledger):
-        done = set(json.loads(alert["sent_to"]))
-        for url in settings.alert_urls:
-            if (address := digest(url)) not in done and _notify(url, alert, settings):
+    urls = {digest(url): url for url in settings.alert_urls}
+    sent, looked_at, down = 0, set[str](), set[str]()
+    while down != set(urls) and (alert := _claim(ledger, looked_at, CLAIM_SECONDS * len(urls))):
+        looked_at.add(alert["key"])
+        done, before = set(json.loads(alert["sent_to"])), set(down)
+        for address in urls.keys() - done - down:
+            if _notify(urls[address], alert, settings):
                 done.add(address)
                 mark("alert-sent")
-        complete = {digest(url) for url in settings.alert_urls} <= done
-        _note(ledger, alert["key"], done, complete=complete)
+            else:
+                down.add(address)
+        complete = set(urls) <= done
+        _note(ledger, alert, done, complete=complete, failed=down != before)
         sent += complete
     return sent
 
 
-def _claim(ledger: Ledger) -> list[dict[str, Any]]:
+def _claim(ledger: Ledger, looked_at: set[str], seconds: float) -> dict[str, Any] | None:
+    """Take one waiting alert for ourselves, one that failed less often first: it may be the alert that fails."""
     c, now = book.alerts.c, time.time()
     free = sa.and_(c.state == "WAITING", sa.or_(c.claimed_until.is_(None), c.claimed_until < now))
+    first = sa.select(book.alerts).where(free, c.key.not_in(looked_at)).order_by(c.tries, c.created_at, c.key)
     with ledger.write() as connection:
-        rows = [dict(r) for r in connection.execute(sa.select(book.alerts).where(free)).mappings()]
-        claim = sa.update(book.alerts).where(c.key.in_([r["key"] for r in rows]))
-        connection.execute(claim.values(claimed_until=now + CLAIM_SECONDS, tries=c.tries + 1))
-    return sorted(rows, key=lambda r: (r["created_at"], r["key"]))
+        row = connection.execute(first.limit(1)).mappings().first()
+        if row is None:
+            return None
+        claim = sa.update(book.alerts).where(c.key == row["key"])
+        connection.execute(claim.values(claimed_until=now + seconds))
+        return dict(row)
 
 
-def _note(ledger: Ledger, key: str, done: set[str], *, complete: bool) -> None:
-    values: dict[str, Any] = {"sent_to": json.dumps(sorted(done)), "claimed_until": None}
+def _note(ledger: Ledger, alert: dict[str, Any], done: set[str], *, complete: bool, failed: bool) -> None:
+    values = {"sent_to": json.dumps(sorted(done)), "claimed_until": None, "tries": alert["tries"] + failed}
     if complete:
         values |= {"state": "SENT", "sent_at": book.now()}
     with ledger.write() as connection:
-        connection.execute(sa.update(book.alerts).where(book.alerts.c.key == key).values(**values))
+        connection.execute(sa.update(book.alerts).where(book.alerts.c.key == alert["key"]).values(**values))
 
 
 def _notify(url: str, alert: dict[str, Any], settings: Settings) -> bool:
-    """Send one message to one address. An address may hold a password, so no error of the library is shown."""
+    """Send one message to one address. An address may hold a password, so no word of the library is shown."""
     import apprise
 
-    sender = apprise.Apprise()
     link = f"\n{settings.page_url}" if settings.page_url else ""
-    try:
-        reached = bool(sender.add(url)) and bool(
-            sender.notify(title=alert["title"], body=alert["body"] + link)
-        )
-    except Exception:
-        reached = False
+    with _silence():
+        try:
+            sender = apprise.Apprise()
+            reached = sender.add(url) and sender.notify(title=alert["title"], body=alert["body"] + link)
+        except Exception:
+            reached = False
     if not reached:
         log.warning("an alert could not be delivered key=%s tries=%d", alert["key"], alert["tries"] + 1)
-    return reached
+    return bool(reached)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def dag_failed(study_id: str, dag_id: str, run_id: str, task_id: str, settings: Settings) -> None:

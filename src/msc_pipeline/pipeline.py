@@ -44,7 +44,9 @@ def sites_waiting(study_id: str, settings: Settings) -> list[dict[str, Any]]:
     """Return [{"site", "files"}] of sites with exports in their folder or deliveries half way."""
     study = load_study(study_id, settings.project)
     d = book.deliveries.c
-    half = sa.select(d.site, sa.func.count().label("n")).where(d.study == study_id, d.status.in_(UNDECIDED))
+    let_through = sa.and_(d.status == "HELD", d.let_through.is_not(None))
+    open_ = sa.or_(d.status.in_(UNDECIDED), let_through)
+    half = sa.select(d.site, sa.func.count().label("n")).where(d.study == study_id, open_)
     undecided = {row["site"]: row["n"] for row in Ledger(settings.ledger).rows(half.group_by(d.site))}
     folders = site_folders(study, settings)
     files = {site: waiting(study, site, settings) for site in {*folders, *undecided}}

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from msc_airflow import processes, stack
+from msc_airflow import processes, stack, summary
 from msc_airflow.task import guarded, tell_failed
 from msc_pipeline.errors import BusyError, DeliveryRejected, UsageError
 
@@ -133,6 +133,50 @@ def test_the_users_own_airflow_is_kept_out_of_the_stack(
         env["AIRFLOW__API_AUTH__JWT_SECRET"]
         != stack.environment(tmp_path, 18080)["AIRFLOW__API_AUTH__JWT_SECRET"]
     )
+
+
+def outcome(file: str, status: str, rows_in: int, accepted: int, quarantined: int = 0) -> dict[str, Any]:
+    row = {"site": "101", "file": file, "status": status, "rows_in": rows_in, "code": "HEADER"}
+    return {**row, "accepted": accepted, "quarantined": quarantined}
+
+
+REPORT = SimpleNamespace(
+    files=2,
+    domains=[SimpleNamespace(exported=10)],
+    planted=[SimpleNamespace(file="101/bad.csv", expected="REJECTED")],
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong"),
+    [
+        ([outcome("lb.csv", "PARTIAL", 10, 9, 1), outcome("bad.csv", "REJECTED", 0, 0)], []),
+        ([outcome("lb.csv", "ACCEPTED", 10, 9), outcome("bad.csv", "REJECTED", 0, 0)], ["add up to 10"]),
+        ([outcome("lb.csv", "HELD", 10, 10), outcome("bad.csv", "REJECTED", 0, 0)], ["lb.csv is HELD"]),
+        (
+            [outcome("lb.csv", "ACCEPTED", 10, 10), outcome("bad.csv", "ACCEPTED", 3, 3)],
+            ["expected REJECTED"],
+        ),
+        ([outcome("lb.csv", "ACCEPTED", 10, 10)], ["1 deliveries for 2 files"]),
+        ([outcome("lb.csv", "ACCEPTED", 8, 8), outcome("bad.csv", "REJECTED", 0, 0)], ["8 rows read of 10"]),
+    ],
+)
+def test_a_run_is_as_expected_only_when_every_outcome_and_row_sum_is(
+    rows: list[Any], wrong: list[str]
+) -> None:
+    found = summary.unexpected(rows, REPORT)
+    assert len(found) == len(wrong)
+    assert all(text in line for text, line in zip(wrong, found, strict=True))
+
+
+def test_the_default_study_is_the_only_one_with_sample_exports(tmp_path: Path) -> None:
+    for study in ("a", "b"):
+        (tmp_path / "studies" / study).mkdir(parents=True)
+        (tmp_path / "studies" / study / "study.yaml").touch()
+    with pytest.raises(UsageError, match="STUDY_UNNAMED"):
+        stack.sampled_study(tmp_path)
+    (tmp_path / "studies" / "b" / "sample.yaml").touch()
+    assert stack.sampled_study(tmp_path) == "b"
 
 
 def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

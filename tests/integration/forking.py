@@ -26,6 +26,7 @@ from msc_pipeline import pipeline, storage
 from msc_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 600.0
+PAUSE_SECONDS = 8.0
 FOLDERS = ("staged", "accepted", "quarantine", "findings", "state", "restatements", "held", "curated", "releases")
 
 
@@ -49,6 +50,8 @@ class Child:
     die_once: str = ""
     coarse: bool = False
     stop: str = ""
+    pause_at: str = ""
+    gate: str = ""
 
     @classmethod
     def of(cls, study: str, settings: Settings, **how: Any) -> Child:
@@ -129,12 +132,23 @@ def step_name(step: str, frame: FrameType, *, coarse: bool) -> str:
     return " ".join([step, frame.f_code.co_name, *about])
 
 
-def _dying(child: Child, counted: list[int]) -> Callable[[str], None]:
+def _wait_for(path: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _watching(child: Child, counted: list[int]) -> Callable[[str], None]:
+    paused, go = Path(f"{child.gate}.paused"), Path(f"{child.gate}.go")
+
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def on_mark(step: str) -> None:
         counted[0] += 1
+        if step == child.pause_at and not paused.exists():
+            paused.touch()
+            _wait_for(go, PAUSE_SECONDS)
         if counted[0] == child.die_at:
             die()
         if child.die_once:
@@ -151,11 +165,14 @@ def _dying(child: Child, counted: list[int]) -> Callable[[str], None]:
 def _read(child: Child) -> dict[str, Any]:
     """Ask the current release again and again; return the different answers and how often it was asked."""
     from msc_pipeline.asking import ask
+    from msc_pipeline.publishing import current
     from msc_pipeline.study import load_study
 
     study = load_study(child.study, child.settings.project)
     seen, asked = list[Any](), 0
     while not Path(child.stop).exists():
+        if current(child.study, child.settings) is None:
+            continue
         found = ask(study, child.argument, child.settings).to_pylist()
         asked += 1
         if found not in seen:
@@ -177,11 +194,21 @@ def _run(child: Child) -> dict[str, Any]:
         return pipeline.run(child.study, child.settings)
     finally:
         if child.stop:
-            with Path(child.stop).open("a") as file:
-                file.write("run ended\n")
+            Path(child.stop).touch()
+
+
+def _accept(child: Child) -> None:
+    """Let a held delivery through."""
+    from msc_pipeline.corrections import let_through
+    from msc_pipeline.study import load_study
+
+    let_through(
+        load_study(child.study, child.settings.project), int(child.argument), "asked the site", child.settings
+    )
 
 
 CALLS: dict[str, Callable[[Child], Any]] = {
+    "accept": _accept,
     "run": _run,
     "land": lambda c: pipeline.land(c.study, c.argument, c.settings),
     "read": _read,
@@ -191,11 +218,16 @@ CALLS: dict[str, Callable[[Child], Any]] = {
 
 def _live(child: Child, out: Path) -> None:
     counted = [0]
-    storage.on_mark = _dying(child, counted)
+    storage.on_mark = _watching(child, counted)
+    waits = bool(child.gate) and not child.pause_at
     try:
+        if waits:
+            _wait_for(Path(f"{child.gate}.paused"), PATIENCE_SECONDS)
         answer = {"result": CALLS[child.call](child), "marks": counted[0]}
     except BaseException:
         answer = {"error": traceback.format_exc()}
+    if waits:
+        Path(f"{child.gate}.go").touch()
     out.write_text(json.dumps(answer), encoding="utf-8")
 
 

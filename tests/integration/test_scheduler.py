@@ -92,6 +92,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         stack.migrate(processes)
         stack.start(processes)
         stack.wait_ready(processes, "small")
+        stack.switch_on("small")
         run_id = result.ingest(processes, "first")
         (curate,) = stack.api.run_ids(CURATE)
         result.first[INGEST] = stack.api.instances(INGEST, run_id)
