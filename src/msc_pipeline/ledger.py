@@ -213,8 +213,9 @@ class Ledger:
         )
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _configure_sqlite)
-        with self.write() as connection:
-            metadata.create_all(connection)
+        if not sa.inspect(self._engine).has_table(audit.name):  # one transaction makes them all
+            with self.write() as connection:
+                metadata.create_all(connection)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

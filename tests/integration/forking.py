@@ -249,10 +249,12 @@ def _load() -> None:
 def _fork(child: Child, out: Path) -> int:
     pid = os.fork()
     if pid == 0:
-        with Path(os.devnull).open("w") as nothing:
-            os.dup2(nothing.fileno(), 1)
-        _live(child, out)
-        os._exit(0)
+        try:
+            with Path(os.devnull).open("w") as nothing:
+                os.dup2(nothing.fileno(), 1)
+            _live(child, out)
+        finally:
+            os._exit(0)
     return pid
 
 
