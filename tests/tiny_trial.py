@@ -216,6 +216,7 @@ class TinyTrial:
         """Write every domain of both sites, and a second lab file of XA: a correction, a copy and a faulty row."""
         for site in SITES:
             self.send_all(site)
+        (self.folder("XA") / "lb_XA.csv").rename(self.folder("XA") / "lb_XA_v1.csv")
         rows = [lb("XA", n, s) for n in (1, 2, 3) for s in (1, 2, 3)]
         changed = {**rows[0], "LBORRES": "25"}
         faulty = {**rows[-1], "LBORRES": "unreadable"}

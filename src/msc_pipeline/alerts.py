@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 CLAIM_SECONDS = 120.0
 """How long per address one sender keeps a message to itself before another may try."""
 TALKATIVE = ("apprise", "urllib3")
-"""Libraries whose log lines quote addresses, and with them passwords and tokens."""
+"""Libraries whose log lines quote addresses, and with them passwords and tokens: silent once we use them."""
 
 
 def send_pending(settings: Settings) -> int:
@@ -89,28 +87,16 @@ def _notify(url: str, alert: dict[str, Any], settings: Settings) -> bool:
     import apprise
 
     link = f"\n{settings.page_url}" if settings.page_url else ""
-    with _silence():
-        try:
-            sender = apprise.Apprise()
-            reached = sender.add(url) and sender.notify(title=alert["title"], body=alert["body"] + link)
-        except Exception:
-            reached = False
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        sender = apprise.Apprise()
+        reached = sender.add(url) and sender.notify(title=alert["title"], body=alert["body"] + link)
+    except Exception:
+        reached = False
     if not reached:
         log.warning("an alert could not be delivered key=%s tries=%d", alert["key"], alert["tries"] + 1)
     return bool(reached)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def dag_failed(study_id: str, dag_id: str, run_id: str, task_id: str, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from msc_pipeline import pipeline
+from msc_pipeline.errors import PermanentError
 from msc_pipeline.sample import write_sample
 from msc_pipeline.settings import Settings
 from msc_pipeline.study import Study
@@ -53,8 +54,13 @@ def _measure(what: str, study_id: str, settings: Settings, jobs: int) -> dict[st
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_timed_run, args=(study_id, settings, jobs, there))
     process.start()
-    record: dict[str, Any] = json.loads(here.recv())
-    process.join()
+    there.close()
+    try:
+        record: dict[str, Any] = json.loads(here.recv())
+    except EOFError:
+        raise PermanentError("BENCH_FAILED", f"{what}: the run ended without a result") from None
+    finally:
+        process.join()
     return {"what": what, "jobs": jobs, **record}
 
 

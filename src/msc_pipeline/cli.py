@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,7 +176,7 @@ def query(
     from msc_pipeline.asking import ask
 
     settings = Settings.from_env(home=home)
-    _print_table(ask(_study(study or _only_study(settings)), sql, settings), format_)
+    _print_table(ask(_study(_picked(study, settings)), sql, settings), format_)
 
 
 @deliveries_app.callback()
@@ -191,7 +192,7 @@ def deliveries(
         from msc_pipeline.listing import deliveries_of
 
         settings = Settings.from_env(home=home)
-        _rows(deliveries_of(study or _only_study(settings), site, settings), json_)
+        _rows(deliveries_of(_picked(study, settings), site, settings), json_)
 
 
 @deliveries_app.command("accept")
@@ -220,7 +221,7 @@ def queries(
     from msc_pipeline.listing import queries_of
 
     settings = Settings.from_env(home=home)
-    _rows(queries_of(study or _only_study(settings), site, settings, closed=all_), json_)
+    _rows(queries_of(_picked(study, settings), site, settings, closed=all_), json_)
 
 
 @app.command()
@@ -235,7 +236,10 @@ def verify(
     from msc_pipeline import pipeline
 
     settings = Settings.from_env(home=home)
-    for name in [study] if study else _studies_here(settings):
+    names = [study] if study else _studies_here(settings)
+    if not names:
+        raise UsageError("STUDY_NEEDED", "no study in this home", hint="is --home right?")
+    for name in names:
         _show({"study": name, **pipeline.verify(name, settings)}, json_)
 
 
@@ -272,7 +276,10 @@ def _studies_here(settings: Settings) -> list[str]:
     return [name for name in study_ids(settings.project) if (settings.home / name).is_dir()]
 
 
-def _only_study(settings: Settings) -> str:
+def _picked(study_id: str, settings: Settings) -> str:
+    """Return a study that exists: the one named, or the only one of the home."""
+    if study_id:
+        return _study(study_id).id
     found = _studies_here(settings)
     if len(found) != 1:
         raise UsageError("STUDY_NEEDED", f"{len(found)} studies in this home", hint="name one with --study")
@@ -283,7 +290,7 @@ def _on_undecided(step: str, study: str, settings: Settings) -> None:
     from msc_pipeline import pipeline
     from msc_pipeline.listing import undecided
 
-    for site, ids in undecided(study, settings).items():
+    for site, ids in undecided(_study(study).id, settings).items():
         getattr(pipeline, step)(study, ids, settings)
         if step == "validate":
             pipeline.commit(study, site, ids, settings)
@@ -325,22 +332,41 @@ def _print_table(table: pa.Table, format_: str) -> None:
 
         pq.write_table(table, sys.stdout.buffer)
     elif format_ == "json":
+        if len(set(table.column_names)) < table.num_columns:
+            raise UsageError("SAME_NAME", "two columns have the same name", hint="name them with `as`")
         typer.echo(json.dumps(table.to_pylist(), default=str))
     elif format_ == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(table.column_names)
-        for row in table.to_pylist():
-            writer.writerow([_spreadsheet_safe(row[name]) for name in table.column_names])
+        writer.writerow([_spreadsheet_safe(name) for name in table.column_names])
+        writer.writerows([_spreadsheet_safe(value) for value in row] for row in _values(table))
     elif format_ == "table":
-        from rich.console import Console
-        from rich.table import Table
-
-        grid = Table(*table.column_names)
-        for row in table.to_pylist():
-            grid.add_row(*("" if v is None else str(v) for v in row.values()))
-        Console(width=None if sys.stdout.isatty() else 200).print(grid)
+        _print_grid(table)
     else:
         raise UsageError("FORMAT", f"no format {format_}", hint="table, csv, json or parquet")
+
+
+def _print_grid(table: pa.Table) -> None:
+    """Print every character of every cell: no markup, no emoji codes, nothing cut off, no control characters."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table()
+    for name in table.column_names:
+        grid.add_column(_printable(name), overflow="fold")
+    for row in _values(table):
+        grid.add_row(*(_printable(value) for value in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, markup=False, emoji=False, highlight=False).print(grid)
+
+
+def _values(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """Yield rows by position: an answer may hold two columns of one name."""
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _printable(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _spreadsheet_safe(value: Any) -> Any:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from msc_pipeline import cdisc, models
 from msc_pipeline import ledger as book
 from msc_pipeline.desk import Desk, lay_out, open_desk
+from msc_pipeline.errors import TransientError
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, mark, put
 from msc_pipeline.study import Study
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TRIES = 5
 RESTATEMENTS = "curated.restatements"
 RESTATEMENT_COLUMNS = (
     "STUDYID varchar, SITEID varchar, DOMAIN varchar, ROW_KEY varchar, CHANGE varchar, VARIABLE varchar, OLD varchar,"
@@ -56,9 +58,12 @@ def _plan(desk: Desk, site: str) -> dict[str, str]:
 
 
 def _made(desk: Desk, site: str) -> dict[str, dict[str, Any]]:
+    return {row["table"]: row for row in desk.ledger.rows(_of(desk, site))}
+
+
+def _of(desk: Desk, site: str) -> sa.Select[Any]:
     c = book.curated.c
-    rows = desk.ledger.rows(sa.select(book.curated).where(c.study == desk.study.id, c.site == site))
-    return {row["table"]: row for row in rows}
+    return sa.select(book.curated).where(c.study == desk.study.id, c.site == site)
 
 
 def _stale(desk: Desk, site: str) -> bool:
@@ -71,37 +76,53 @@ def _stale(desk: Desk, site: str) -> bool:
 def curate_site(study: Study, site: str, settings: Settings) -> dict[str, Any]:
     """Make the curated tables of one site that are not up to date; return how many tables and rows were made.
 
-    Raises: IntegrityError for a damaged part or a grain that is not unique; PermanentError MODEL_FAILED.
+    Where another process made tables of the site in the meantime, ours may be the older ones: look again.
+
+    Raises: IntegrityError for a damaged part or a grain that is not unique; PermanentError MODEL_FAILED;
+    TransientError RACE when other processes keep making them.
     """
-    desk = open_desk(study, settings)
-    plan, made = _plan(desk, site), _made(desk, site)
-    connection = models.connect(settings.threads)
+    for _ in range(TRIES):
+        desk = open_desk(study, settings)
+        plan, made = _plan(desk, site), _made(desk, site)
+        written = _make(desk, site, plan, made)
+        mark("curated")
+        with desk.ledger.write() as transaction:
+            now = {row["table"]: dict(row) for row in transaction.execute(_of(desk, site)).mappings()}
+            if now != made:
+                continue
+            for name, (path, sha256, rows) in written.items():
+                book.add_part(transaction, study.id, "curated", path, sha256, rows)
+                key = {"study": study.id, "table": name, "site": site}
+                book.upsert(transaction, book.curated, key, {"inputs": plan[name], "path": path})
+        log.info("curated site=%s tables=%d", site, len(written))
+        return {"site": site, "tables": len(written), "rows": sum(rows for _, _, rows in written.values())}
+    raise TransientError("RACE", f"site {site}: another run keeps making its tables")
+
+
+def _make(
+    desk: Desk, site: str, plan: dict[str, str], made: dict[str, dict[str, Any]]
+) -> dict[str, tuple[str, str, int]]:
+    """Write the parts that are not up to date; return table → (path, sha256, rows)."""
+    connection = models.connect(desk.settings.threads)
     written: dict[str, tuple[str, str, int]] = {}
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
         _accept(connection, desk, site)
         connection.execute("create schema curated")
         for name, inputs in plan.items():
-            path = f"{study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
+            path = f"{desk.study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
             if name in made and made[name]["inputs"] == inputs:
                 path = made[name]["path"]
                 desk.part(path)
             else:
                 written[name] = _write(connection, desk, site, name, path)
-            target = str(settings.home / path).replace("'", "''")
+            target = str(desk.settings.home / path).replace("'", "''")
             connection.execute(
                 f"create view {name} as select * from read_parquet('{target}', hive_partitioning = false)"
             )
     finally:
         connection.close()
-    mark("curated")
-    with desk.ledger.write() as transaction:
-        for name, (path, sha256, rows) in written.items():
-            book.add_part(transaction, study.id, "curated", path, sha256, rows)
-            key = {"study": study.id, "table": name, "site": site}
-            book.upsert(transaction, book.curated, key, {"inputs": plan[name], "path": path})
-    log.info("curated site=%s tables=%d", site, len(written))
-    return {"site": site, "tables": len(written), "rows": sum(rows for _, _, rows in written.values())}
+    return written
 
 
 def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> None:

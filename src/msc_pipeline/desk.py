@@ -74,7 +74,7 @@ class Desk:
 
     @cached_property
     def known(self) -> dict[str, str]:
-        """Path → sha256 of every part of the study, as the ledger has it now."""
+        """Path → sha256 of every part of the study; rows are only ever added, so late ones may join."""
         p = book.parts.c
         rows = self.ledger.rows(sa.select(p.path, p.sha256).where(p.study == self.study.id))
         return {row["path"]: row["sha256"] for row in rows}
@@ -86,6 +86,9 @@ class Desk:
 
     def part(self, path: str) -> str:
         """Return the SQL literal of a part's path, its bytes checked against the ledger."""
+        if path not in self.known:  # made by another process after we looked
+            found = sa.select(book.parts.c.sha256).where(book.parts.c.path == path)
+            self.known.update((path, row["sha256"]) for row in self.ledger.rows(found))
         if path not in self.known:
             raise IntegrityError("INTEGRITY", f"{path} is not in the ledger", hint="run msc verify")
         return "'" + str(check(self.settings.home / path, self.known[path])).replace("'", "''") + "'"

@@ -101,6 +101,12 @@ def _validator(connection: duckdb.DuckDBPyConnection, relation: str) -> Any:
 @lru_cache(maxsize=1)
 def _connection_class() -> Any:
     from duckdb_driver import ConnectionWrapper
+    from sqlalchemy import TryCast
+    from sqlalchemy.ext.compiler import deregister
+
+    # The driver hangs a TRY_CAST, which no rule here uses, on SQLAlchemy's class. With GX loaded that class outlives
+    # the interpreter's last clean-up, DuckDB with it, and DuckDB then lists its "leaked" objects on stderr.
+    deregister(TryCast)
 
     class Borrowed(ConnectionWrapper):
         """Our connection: GX neither begins, ends nor closes anything of ours."""

@@ -14,7 +14,7 @@ from msc_pipeline.errors import IntegrityError
 from msc_pipeline.ledger import Ledger
 from msc_pipeline.publishing import CURRENT, FILE, pointed
 from msc_pipeline.settings import Settings
-from msc_pipeline.storage import sha256_of
+from msc_pipeline.storage import locked, sha256_of
 from msc_pipeline.study import Study
 
 
@@ -26,6 +26,7 @@ def verify_study(study: Study, settings: Settings) -> dict[str, Any]:
     """
     ledger = Ledger(settings.ledger)
     home, base = settings.home, settings.home / study.id
+    named = pointed(base / "releases")  # before the ledger is read: a release is recorded, then named
     with ledger.read() as connection:
         audit_rows = book.check_chain(connection)
     expected = {f"{study.id}/raw/{sha}": sha for sha in _raw(ledger, study)}
@@ -38,16 +39,18 @@ def verify_study(study: Study, settings: Settings) -> dict[str, Any]:
         path for path, sha in expected.items() if not (home / path).is_file() or sha256_of(home / path) != sha
     ]
     pointer = base / "releases" / CURRENT
-    names = {row["name"] for row in releases}
-    if (releases or pointer.is_file()) and pointed(base / "releases") not in names:
+    if releases and not named:
+        with locked(base / "publish.lock"):  # the first release may be between the two
+            named = pointed(base / "releases")
+    if (releases or pointer.is_file()) and named not in {row["name"] for row in releases}:
         bad.append(f"{study.id}/releases/{CURRENT}")
     if bad:
         first = ", ".join(sorted(bad)[:20])
         raise IntegrityError(
             "INTEGRITY", f"{len(bad)} files differ or are missing: {first}", hint="restore them"
         )
-    files = {str(path.relative_to(home)) for path in base.rglob("*") if path.is_file()}
-    aside = {f"{study.id}/releases/{CURRENT}", f"{study.id}/publish.lock", f"{study.id}/curate.lock"}
+    files = {str(p.relative_to(home)) for p in base.rglob("*") if p.is_file() and p.suffix != ".lock"}
+    aside = {f"{study.id}/releases/{CURRENT}"}
     return {"files": len(expected), "audit_rows": audit_rows, "unused": len(files - set(expected) - aside)}
 
 

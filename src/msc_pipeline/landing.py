@@ -1,7 +1,7 @@
 """Landing: take a site's export by rename, keep an immutable copy under its hash, and write the receipt.
 
-Belongs here: claiming, settling, companions (manifests), routing to a domain, the order of deliveries. Does
-not: looking inside the file (staging).
+Belongs here: claiming, settling, routing to a domain, the order of deliveries. Does not: reading a manifest or
+a name (manifests), looking inside the file (staging).
 
 The site's folder is shared with the site, so nothing about a file is trusted until it has been renamed away
 and copied: the hash is that of the copy.
@@ -9,43 +9,43 @@ and copied: the hash is that of the copy.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
-import json
 import logging
 import os
-import re
 import stat
 import time
 import uuid
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from msc_pipeline import ledger as book
-from msc_pipeline.errors import DeliveryRejected, TransientError
+from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.ledger import Ledger
+from msc_pipeline.manifests import (
+    SUFFIX,
+    UNSAFE,
+    Manifest,
+    is_safe,
+    known_as,
+    read_manifest,
+    sequence_in,
+    short_hash,
+)
 from msc_pipeline.settings import Settings
-from msc_pipeline.storage import CHUNK, mark, sync_file, sync_folder
+from msc_pipeline.storage import CHUNK, locked, make_folder, mark, refusal, sync_file, sync_folder
 from msc_pipeline.study import Profile, Study
 
 log = logging.getLogger(__name__)
 
 UNDECIDED = ("LANDED", "STAGED", "VALIDATED")
-MANIFEST = ".manifest.json"
-SAFE_NAME = re.compile(r"[^\x00-\x1f\x7f/~\\]{1,180}")
-
-
-@dataclass(frozen=True)
-class Companion:
-    """What a manifest declares about its export; nothing when there is none."""
-
-    sha256: str = ""
-    rows: int | None = None
-    sequence: int | None = None
-    extracted_at: str | None = None
+NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
+"""What opening answers to a link, a socket, and a file that is not ours to read; other answers may change."""
 
 
 def site_folders(study: Study, settings: Settings) -> tuple[str, ...]:
@@ -53,7 +53,8 @@ def site_folders(study: Study, settings: Settings) -> tuple[str, ...]:
     folder = settings.landing / study.id
     if not folder.is_dir():
         return ()
-    return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    names = (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return tuple(sorted(name for name in names if is_safe(name)))
 
 
 def waiting(study: Study, site: str, settings: Settings) -> int:
@@ -75,9 +76,14 @@ def land_site(study: Study, site: str, settings: Settings) -> list[int]:
     before = ledger.rows(sa.select(sa.func.coalesce(sa.func.max(c.id), 0).label("id")))[0]["id"]
     if folder.is_dir():
         profile = study.profile(site) if site in study.sites else Profile()
-        _claim(folder, profile)
-        for claim in _claims(folder / ".claimed"):
-            _take(study, site, claim, profile, settings, ledger)
+        with locked(settings.home / study.id / f"land-{short_hash(site)}.lock"):
+            try:
+                _put_back(folder)
+                _claim(study, folder, profile)
+            except OSError as error:
+                raise refusal("claim exports of", f"site {site}", error) from None
+            for claim in _claims(folder / ".claimed"):
+                _take(study, site, claim, profile, settings, ledger)
     mine = sa.or_(c.status.in_(UNDECIDED), sa.and_(c.status == "REJECTED", c.id > before))
     found = sa.select(c.id).where(c.study == study.id, c.site == site, mine)
     return [row["id"] for row in ledger.rows(found.order_by(c.id))]
@@ -88,16 +94,17 @@ def _candidates(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     entries = (p for p in folder.iterdir() if not p.name.startswith("."))
-    return sorted(p for p in entries if not p.name.endswith((".part", MANIFEST)))
+    return sorted(p for p in entries if not p.name.lower().endswith((".part", SUFFIX)))
 
 
 def _claims(folder: Path) -> list[Path]:
+    """What landing has claimed; not what a file system or a sync tool leaves there beside it."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if not p.name.endswith(MANIFEST))
+    return sorted(p for p in folder.glob("[0-9]*~*") if not p.name.endswith(SUFFIX))
 
 
-def _claim(folder: Path, profile: Profile) -> None:
+def _claim(study: Study, folder: Path, profile: Profile) -> None:
     """Move settled exports into .claimed/, which makes them ours and keeps their order of arrival."""
     ready = _settled(_candidates(folder), profile)
     if not ready:
@@ -106,19 +113,32 @@ def _claim(folder: Path, profile: Profile) -> None:
     claimed.mkdir(exist_ok=True)
     for number, path in enumerate(ready):
         prefix = f"{time.time_ns():020d}-{os.getpid()}-{number:05d}"
-        name = path.name if SAFE_NAME.fullmatch(path.name) else f"unsafe-name-{_short(path.name)}"
-        companion = path.with_name(path.name + MANIFEST)
+        name = known_as(study, path.name)
+        companion = path.with_name(path.name + SUFFIX)
         try:
+            if companion.is_file():
+                companion.rename(claimed / f"{prefix}~{name}{SUFFIX}")
+                mark("companion-claimed")
             path.rename(claimed / f"{prefix}~{name}")
         except FileNotFoundError:
             log.info("an export vanished or was taken by another run site=%s", folder.name)
             continue
         mark("claimed")
-        if companion.is_file():
-            companion.rename(claimed / f"{prefix}~{name}{MANIFEST}")
-        mark("companion-claimed")
     sync_folder(claimed)
     sync_folder(folder)
+
+
+def _put_back(folder: Path) -> None:
+    """Return manifests whose export was not claimed any more before a kill, unless the site has sent newer ones."""
+    claimed = folder / ".claimed"
+    for companion in sorted(claimed.glob(f"*~*{SUFFIX}")):
+        claim = companion.name.removesuffix(SUFFIX)
+        if not os.path.lexists(claimed / claim):
+            back = folder / companion.name.split("~", 1)[1]
+            if back.exists():
+                companion.unlink()
+            else:
+                companion.rename(back)
 
 
 def _settled(paths: list[Path], profile: Profile) -> list[Path]:
@@ -129,7 +149,7 @@ def _settled(paths: list[Path], profile: Profile) -> list[Path]:
     """
     ready, young = [], {}
     for path in paths:
-        if path.with_name(path.name + MANIFEST).is_file():
+        if path.with_name(path.name + SUFFIX).is_file():
             ready.append(path)
         elif profile.manifest == "optional":
             look = _look(path)
@@ -158,13 +178,17 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     name = claim.name.split("~", 1)[1]
     raw = settings.home / study.id / "raw"
     fault: DeliveryRejected | None = None
-    sha256, size, domain, companion = "", 0, None, Companion()
+    sha256, size, domain, manifest = "", 0, None, Manifest()
     try:
         sha256, size = _copy(claim, raw, profile)
-        companion = _companion(claim, name)
+        manifest = read_manifest(claim.with_name(claim.name + SUFFIX), study)
         domain = route(study, site, name, profile)
-        if companion.sha256 and companion.sha256 != sha256:
+        if manifest.sequence is None:
+            manifest = replace(manifest, sequence=sequence_in(name, profile))
+        if manifest.sha256.lower() not in ("", sha256):
             raise DeliveryRejected("SHA_MISMATCH", "The file is not the one its manifest describes.")
+        if size > profile.max_bytes:
+            raise DeliveryRejected("SIZE", "The file is larger than the site's profile allows.")
     except DeliveryRejected as error:
         fault = error
     except FileNotFoundError:
@@ -172,7 +196,7 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     mark("copied")
     receipt = {"study": study.id, "site": site, "name": name, "claim": claim.name, "sha256": sha256}
     with ledger.write() as connection:
-        _receive(connection, {**receipt, "bytes": size}, domain, companion, fault, profile)
+        _receive(connection, {**receipt, "bytes": size}, domain, manifest, fault)
     mark("received")
     _drop(claim, regular=bool(sha256))
 
@@ -181,18 +205,20 @@ def _copy(claim: Path, raw: Path, profile: Profile) -> tuple[str, int]:
     """Copy a regular file into `raw` under its hash; the site may still be writing to what it called a file."""
     try:
         fd = os.open(claim, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise DeliveryRejected("NOT_A_FILE", "An export must be a regular file.") from None
+        if error.errno not in NO_FILE:
+            raise refusal("read an export of", f"site {claim.parent.parent.name}", error) from None
+        raise DeliveryRejected("NOT_A_FILE", "An export must be a regular file that we may read.") from None
     with os.fdopen(fd, "rb") as source:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise DeliveryRejected("NOT_A_FILE", "An export must be a regular file.")
-        raw.mkdir(parents=True, exist_ok=True)
         temporary = raw / f"{uuid.uuid4().hex}.tmp"
         digest, size = hashlib.sha256(), 0
         try:
+            make_folder(raw)
             with temporary.open("wb") as copy:
                 while chunk := source.read(CHUNK):
                     digest.update(chunk)
@@ -205,44 +231,10 @@ def _copy(claim: Path, raw: Path, profile: Profile) -> tuple[str, int]:
             temporary.replace(raw / sha256)
             sync_folder(raw)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise TransientError("DISK", f"cannot copy an export: {os.strerror(error.errno or 0)}") from None
-    if size > profile.max_bytes:
-        log.warning("an export is over the size limit bytes=%d limit=%d", size, profile.max_bytes)
+            with suppress(OSError):
+                temporary.unlink()
+            raise refusal("copy", "an export", error) from None
     return sha256, size
-
-
-def _companion(claim: Path, name: str) -> Companion:
-    """Read the manifest beside a claimed export.
-
-    Raises: DeliveryRejected MANIFEST when it is not what DESIGN describes.
-    """
-    beside = claim.with_name(claim.name + MANIFEST)
-    if not beside.is_file():
-        left_behind = claim.parent.parent / f"{name}{MANIFEST}"
-        if not left_behind.is_file():
-            return Companion()
-        left_behind.rename(beside)
-    try:
-        raw = json.loads(beside.read_text(encoding="utf-8"))
-        companion = Companion(**{key: raw[key] for key in raw})
-        kinds_hold = (
-            isinstance(companion.sha256, str)
-            and all(v is None or type(v) is int for v in (companion.rows, companion.sequence))
-            and (companion.extracted_at is None or _is_moment(companion.extracted_at))
-        )
-    except (ValueError, TypeError, OSError):
-        kinds_hold = False
-    if not kinds_hold:
-        raise DeliveryRejected(
-            "MANIFEST",
-            "The manifest may hold sha256, rows, sequence and extracted_at (ISO 8601), nothing else.",
-        )
-    return companion
-
-
-def _is_moment(text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}(T[0-9:.+Z-]+)?", text) is not None
 
 
 def route(study: Study, site: str, name: str, profile: Profile) -> str:
@@ -252,7 +244,7 @@ def route(study: Study, site: str, name: str, profile: Profile) -> str:
     """
     if site not in study.sites:
         raise DeliveryRejected("ROUTE", "The folder is not a site of this study.")
-    if name.startswith("unsafe-name-"):
+    if name.startswith(UNSAFE):
         raise DeliveryRejected("NAME", "The file name is too long or holds characters that are not allowed.")
     found = [
         domain
@@ -271,9 +263,8 @@ def _receive(
     connection: sa.Connection,
     receipt: dict[str, Any],
     domain: str | None,
-    companion: Companion,
+    manifest: Manifest,
     fault: DeliveryRejected | None,
-    profile: Profile,
 ) -> None:
     """Write the receipt and, unless the content is what is in use already, the delivery."""
     c = book.receipts.c
@@ -285,54 +276,52 @@ def _receive(
     delivery_id = int(made.inserted_primary_key[0])
     study, site = receipt["study"], receipt["site"]
     book.record(connection, study, "received", receipt=delivery_id, site=site, sha256=receipt["sha256"])
-    current, highest = _current(connection, study, site, domain)
-    if fault is None and current == receipt["sha256"]:
+    newest = _newest(connection, study, site, domain)
+    if fault is None and newest and newest["sha256"] == receipt["sha256"]:
+        _confirm(connection, newest, manifest)
         return
-    declared = companion.sequence if companion.sequence is not None else _number(receipt["name"], profile)
+    last = newest["order_number"] if newest else 0
     delivery = {
         "id": delivery_id, "study": study, "site": site, "domain": domain, "file": receipt["name"],
-        "sha256": receipt["sha256"], "order_number": highest if declared is None else declared,
-        "extracted_at": companion.extracted_at, "rows_declared": companion.rows,
-        "verified": "VERIFIED" if companion.sha256 else "UNVERIFIED", "status": "LANDED",
+        "sha256": receipt["sha256"], "order_number": last if manifest.sequence is None else manifest.sequence,
+        "extracted_at": manifest.extracted_at, "rows_declared": manifest.rows,
+        "verified": "VERIFIED" if manifest.sha256 else "UNVERIFIED", "status": "LANDED",
     }  # fmt: skip
     connection.execute(sa.insert(book.deliveries).values(**delivery))
     if fault is not None:
         book.reject(connection, delivery, fault.code, fault.message)
-    elif receipt["bytes"] > profile.max_bytes:
-        book.reject(connection, delivery, "SIZE", "The file is larger than the site's profile allows.")
 
 
-def _current(connection: sa.Connection, study: str, site: str, domain: str | None) -> tuple[str, int]:
-    """Return the hash of the newest delivery in use and the highest order number of one site's domain."""
+def _newest(connection: sa.Connection, study: str, site: str, domain: str | None) -> dict[str, Any] | None:
+    """Return the newest delivery of one site's domain that is not rejected."""
     c = book.deliveries.c
-    known = sa.select(c.sha256, c.order_number).where(
+    known = sa.select(book.deliveries).where(
         c.study == study, c.site == site, c.domain == domain, c.status != "REJECTED"
     )
-    newest = connection.execute(known.order_by(c.order_number.desc(), c.id.desc()).limit(1)).first()
-    return (newest.sha256, newest.order_number) if newest else ("", 0)
+    row = connection.execute(known.order_by(c.order_number.desc(), c.id.desc()).limit(1)).mappings().first()
+    return dict(row) if row else None
 
 
-def _number(name: str, profile: Profile) -> int | None:
-    """Return the number or date a profile takes from a file name, as an integer that orders."""
-    found = re.search(profile.sequence, name) if profile.sequence else None
-    digits = re.sub(r"\D", "", found.group(1)) if found else ""
-    return int(digits) if digits else None
+def _confirm(connection: sa.Connection, newest: dict[str, Any], manifest: Manifest) -> None:
+    """Note that a site sent the same bytes again: an older file that comes late is older than this, too."""
+    known = {"order_number": newest["order_number"], "extracted_at": newest["extracted_at"]}
+    latest = {
+        "order_number": max(known["order_number"], manifest.sequence or 0),
+        "extracted_at": max(known["extracted_at"] or "", manifest.extracted_at or "") or None,
+    }
+    if latest != known:
+        mine = sa.update(book.deliveries).where(book.deliveries.c.id == newest["id"])
+        connection.execute(mine.values(**latest))
 
 
 def _drop(claim: Path, *, regular: bool) -> None:
     """Remove a claim whose bytes are in raw/; what is not a file is kept aside for a person to look at."""
+    claim.with_name(claim.name + SUFFIX).unlink(missing_ok=True)
+    mark("companion-dropped")
     if regular:
         claim.unlink(missing_ok=True)
     else:
         refused = claim.parent.parent / ".refused"
         refused.mkdir(exist_ok=True)
-        try:
-            claim.rename(refused / claim.name)
-        except FileNotFoundError:
-            return
-    claim.with_name(claim.name + MANIFEST).unlink(missing_ok=True)
+        claim.rename(refused / claim.name)
     mark("claim-dropped")
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
-from msc_pipeline.errors import IntegrityError
+from msc_pipeline.errors import IntegrityError, TransientError
 
 metadata = sa.MetaData()
 
@@ -189,6 +189,8 @@ audit = Table(
     Column("hash", String, nullable=False),
 )
 
+BUSY_SECONDS = 60.0
+"""How long SQLite waits for another writer."""
 AUDIT_LOCK = 8_221_633_163
 """Advisory lock key on PostgreSQL: one writer of the chain at a time."""
 
@@ -207,20 +209,25 @@ class Ledger:
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite and self._url.database:
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {"connect_args": {"timeout": 60}} if self._sqlite else {}
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if self._sqlite else {}
         self._engine = sa.create_engine(
             self._url, poolclass=sa.pool.NullPool, hide_parameters=True, **options
         )
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _configure_sqlite)
-        if not sa.inspect(self._engine).has_table(audit.name):  # one transaction makes them all
+        with _answering():
+            made = sa.inspect(self._engine).has_table(audit.name)  # one transaction makes them all
+        if not made:
             with self.write() as connection:
                 metadata.create_all(connection)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Run one transaction with the only write lock; commit at the end, roll back on any error."""
-        with self._engine.connect() as connection:
+        """Run one transaction with the only write lock; commit at the end, roll back on any error.
+
+        Raises: TransientError LEDGER when it does not answer in time; IntegrityError LEDGER when it is damaged.
+        """
+        with _answering(), self._engine.connect() as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
@@ -234,8 +241,8 @@ class Ledger:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Read one consistent snapshot."""
-        with self._engine.connect() as connection:
+        """Read one consistent snapshot. Raises: as `write`."""
+        with _answering(), self._engine.connect() as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -247,9 +254,26 @@ class Ledger:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what the engine says about its file or its server into our errors; a fault in a statement passes."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        name = str(getattr(error.orig, "sqlite_errorname", ""))
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise IntegrityError("LEDGER", "the ledger is damaged", hint="restore it from backup") from None
+        if isinstance(error, sa.exc.OperationalError) and name != "SQLITE_ERROR":
+            raise TransientError(
+                "LEDGER", "the ledger does not answer", hint="is it in reach, writable, not locked?"
+            ) from None
+        raise
+
+
 def _configure_sqlite(raw: Any, _record: Any) -> None:
     raw.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000", "foreign_keys=ON"):
+    busy = f"busy_timeout={int(BUSY_SECONDS * 1000)}"
+    for pragma in (busy, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         raw.execute(f"PRAGMA {pragma}")
 
 

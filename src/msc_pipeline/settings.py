@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msc_pipeline.errors import ConfigError
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -43,15 +45,20 @@ class Settings:
         home: Path | None = None,
         landing: Path | None = None,
     ) -> Settings:
-        """Read MSC_HOME, MSC_LANDING, MSC_PROJECT, MSC_LEDGER_URL, MSC_ALERT_URLS, MSC_PAGE_URL, MSC_THREADS."""
+        """Read MSC_HOME, MSC_LANDING, MSC_PROJECT, MSC_LEDGER_URL, MSC_ALERT_URLS, MSC_PAGE_URL, MSC_THREADS.
+
+        A variable that is set but empty counts as not set. Raises: ConfigError SETTING.
+        """
         env = os.environ if environ is None else environ
-        urls = tuple(u for u in env.get("MSC_ALERT_URLS", "").replace("\n", " ").split() if u)
+        threads = env.get("MSC_THREADS") or str(os.cpu_count() or 2)
+        if not (threads.isascii() and threads.isdigit() and int(threads) > 0):
+            raise ConfigError("SETTING", "MSC_THREADS is not a number above 0")
         return cls(
-            home=(home or Path(env.get("MSC_HOME", ".run/home"))).resolve(),
-            landing=(landing or Path(env.get("MSC_LANDING", ".run/landing"))).resolve(),
-            project=Path(env.get("MSC_PROJECT", str(PROJECT))).resolve(),
+            home=(home or Path(env.get("MSC_HOME") or ".run/home")).resolve(),
+            landing=(landing or Path(env.get("MSC_LANDING") or ".run/landing")).resolve(),
+            project=Path(env.get("MSC_PROJECT") or PROJECT).resolve(),
             ledger_url=env.get("MSC_LEDGER_URL", ""),
-            alert_urls=urls,
+            alert_urls=tuple(env.get("MSC_ALERT_URLS", "").split()),
             page_url=env.get("MSC_PAGE_URL", "").rstrip("/"),
-            threads=int(env.get("MSC_THREADS", str(os.cpu_count() or 2))),
+            threads=int(threads),
         )

@@ -35,6 +35,10 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
     if delivery["status"] != "LANDED":
         return
     ledger = Ledger(settings.ledger)
+    if delivery["domain"] not in study.domains or delivery["site"] not in study.sites:
+        with ledger.write() as connection:
+            book.reject(connection, delivery, "ROUTE", "The study no longer has this site or this domain.")
+        return
     base = settings.home / study.id
     domain, profile = study.domains[delivery["domain"]], study.profile(delivery["site"])
     name = digest(delivery["sha256"], profile.model_dump_json(), domain.model_dump_json(), __version__)[:16]

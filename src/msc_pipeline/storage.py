@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msc_pipeline.errors import BusyError, IntegrityError, TransientError
@@ -39,6 +39,14 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_folder(folder: Path) -> None:
+    """Create `folder` and what it lacks above it, so that the folders survive a power cut like their files."""
+    lacking = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in lacking:
+        sync_folder(path.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make the bytes of `path` durable."""
     fd = os.open(path, os.O_RDONLY)
@@ -59,6 +67,12 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()
 
 
+def refusal(what: str, name: str, error: OSError) -> TransientError:
+    """Return our error for one of the file system: full, read-only, no rights; it may be put right meanwhile."""
+    why = os.strerror(error.errno) if error.errno else "the file system refused"
+    return TransientError("DISK", f"cannot {what} {name}: {why}", hint="free space or rights")
+
+
 def put(path: Path, write: Callable[[Path], None], *, mode: int = 0o444) -> str:
     """Create `path` by calling `write(temporary_path)`; return the sha256. A reader sees all of it or nothing.
 
@@ -66,7 +80,7 @@ def put(path: Path, write: Callable[[Path], None], *, mode: int = 0o444) -> str:
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write(temporary)
         mark("tmp-written")
         sha256 = sha256_of(temporary)
@@ -76,13 +90,11 @@ def put(path: Path, write: Callable[[Path], None], *, mode: int = 0o444) -> str:
         temporary.replace(path)
         mark("renamed")
         sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TransientError(
-            "DISK", f"cannot write {path.name}: {os.strerror(error.errno or 0)}", hint="free space or rights"
-        ) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise refusal("write", path.name, error) from None
         raise
     mark("folder-synced")
     return sha256
@@ -139,7 +151,7 @@ def sweep(folder: Path, *, age_seconds: float = LITTER_AGE_SECONDS) -> int:
     removed = 0
     for path in folder.rglob("*.tmp*"):
         try:
-            if time.time() - path.stat().st_mtime > age_seconds:
+            if path.is_file() and time.time() - path.stat().st_mtime > age_seconds:
                 path.unlink()
                 removed += 1
         except FileNotFoundError:

@@ -233,8 +233,8 @@ class Study(_Frozen):
 
     @cached_property
     def blinded(self) -> str:
-        """Regular expression (RE2 and Python) that finds a word of the blind."""
-        return r"(?i)\b(" + "|".join(re.escape(word) for word in self.blinding.words) + r")\b"
+        """Regular expression (RE2 and Python) that finds a word of the blind, also between underscores."""
+        return r"(?i)(?:\b|_)(" + "|".join(re.escape(word) for word in self.blinding.words) + r")(?:\b|_)"
 
     def relations(self) -> dict[str, pa.Table]:
         """Return the tables SQL models read as `study.<name>`: protocol, visits, analytes, ranges, sites."""

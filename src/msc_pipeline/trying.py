@@ -12,6 +12,7 @@ from typing import Any
 
 from msc_pipeline.errors import DeliveryRejected, UsageError
 from msc_pipeline.landing import route
+from msc_pipeline.manifests import known_as
 from msc_pipeline.settings import Settings
 from msc_pipeline.staging import stage_file
 from msc_pipeline.storage import sha256_of
@@ -33,8 +34,10 @@ def try_file(study: Study, site: str, file: Path, settings: Settings, *, domain:
     profile = study.profile(site)
     report: dict[str, Any] = {"file": file.name, "site": site, "domain": domain}
     try:
-        name = domain or route(study, site, file.name, profile)
+        name = domain or route(study, site, known_as(study, file.name), profile)
         report["domain"] = name
+        if file.stat().st_size > profile.max_bytes:
+            raise DeliveryRejected("SIZE", "The file is larger than the site's profile allows.")
         with tempfile.TemporaryDirectory(prefix="msc-check-") as folder:
             staged = Path(folder) / "staged.parquet"
             stage_file(file, profile, study.domains[name], staged)
@@ -46,7 +49,9 @@ def try_file(study: Study, site: str, file: Path, settings: Settings, *, domain:
             finally:
                 connection.close()
     except DeliveryRejected as fault:
-        return {**report, "status": "REJECTED", "code": fault.code, "reason": fault.message, "rules": []}
+        counts = {"rows_in": 0, "quarantined": 0}
+        why = {"status": "REJECTED", "code": fault.code, "reason": fault.message}
+        return {**report, **why, **counts, "rules": []}
     says = {rule.id: rule.meta.says for suite in (*rules.file, *rules.rows) for rule in suite.rules}
     failed = [
         {"rule": r.rule_id, "severity": r.severity, "rows": r.n_failed, "says": says[r.rule_id]}

@@ -27,7 +27,17 @@ from msc_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 600.0
 PAUSE_SECONDS = 8.0
-FOLDERS = ("staged", "accepted", "quarantine", "findings", "state", "restatements", "held", "curated", "releases")
+FOLDERS = (
+    "staged",
+    "accepted",
+    "quarantine",
+    "findings",
+    "state",
+    "restatements",
+    "held",
+    "curated",
+    "releases",
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +238,7 @@ def _live(child: Child, out: Path) -> None:
         answer = {"error": traceback.format_exc()}
     if waits:
         Path(f"{child.gate}.go").touch()
-    out.write_text(json.dumps(answer), encoding="utf-8")
+    out.write_text(json.dumps(answer, default=str), encoding="utf-8")
 
 
 # -- in the loaded process -----------------------------------------------------------------------------

@@ -102,33 +102,37 @@ def _only(one: Any, other: Any) -> Any:
 
 def faults(study: str, settings: Settings, sent: int) -> list[str]:
     """Return what is wrong with a home after a run to completion: nothing lost, nothing doubled, nothing left."""
-    deliveries, parts = table(settings, "deliveries"), {p["path"]: p for p in table(settings, "parts")}
-    wrong = []
+    wrong = [*_lost(settings), *_doubled(settings)]
     if (n := len(table(settings, "receipts"))) != sent:
         wrong.append(f"{n} receipts for {sent} files")
     if left := pipeline.sites_waiting(study, settings):
         wrong.append(f"left waiting: {left}")
-    claims = [p for p in (settings.landing / study).glob("*/.claimed/*")]
-    if claims:
+    if claims := list((settings.landing / study).glob("*/.claimed/*")):
         wrong.append(f"{len(claims)} claims left")
-    for row in deliveries:
-        if row["status"] not in DECIDED:
-            wrong.append(f"{row['file']} is {row['status']}")
-        if row["accepted_part"] and row["status"] != "REJECTED":
-            rows = (parts[row["accepted_part"]]["rows"], parts[row["quarantine_part"]]["rows"])
-            if rows != (row["accepted"], row["quarantined"]) or sum(rows) != row["rows_in"]:
-                wrong.append(f"{row['file']}: {row['rows_in']} rows in, {rows} out")
-    for row in table(settings, "curated"):
-        with duckdb.connect(":memory:") as connection:
-            found = connection.execute(
-                "select count(*) from read_parquet($1)", [str(settings.home / row["path"])]
-            ).fetchone()
-        if found != (parts[row["path"]]["rows"],):
-            wrong.append(f"{row['path']}: {found} rows")
-    events = Counter((json.loads(a["body"]).get("delivery"), a["event"]) for a in table(settings, "audit"))
-    wrong += [
-        f"delivery {id_}: {event} {n} times" for (id_, event), n in events.items() if id_ is not None and n > 1
-    ]
     if not pipeline.verify(study, settings)["files"]:
         wrong.append("nothing to verify")
     return wrong
+
+
+def _lost(settings: Settings) -> list[str]:
+    """Compare rows that came in with rows that are accepted or in quarantine, and curated parts with the ledger."""
+    parts, wrong = {p["path"]: p["rows"] for p in table(settings, "parts")}, []
+    for row in table(settings, "deliveries"):
+        if row["status"] not in DECIDED:
+            wrong.append(f"{row['file']} is {row['status']}")
+        elif row["accepted_part"] and row["status"] != "REJECTED":
+            out = parts[row["accepted_part"]], parts[row["quarantine_part"]]
+            if out != (row["accepted"], row["quarantined"]) or sum(out) != row["rows_in"]:
+                wrong.append(f"{row['file']}: {row['rows_in']} rows in, {out} out")
+    with duckdb.connect(":memory:") as connection:
+        for row in table(settings, "curated"):
+            relation = connection.read_parquet(str(settings.home / row["path"]), hive_partitioning=False)
+            if (n := len(relation.fetchall())) != parts[row["path"]]:
+                wrong.append(f"{row['path']}: {n} rows for {parts[row['path']]}")
+    return wrong
+
+
+def _doubled(settings: Settings) -> list[str]:
+    """Return what the audit trail has more than once of one delivery."""
+    events = Counter((json.loads(a["body"]).get("delivery"), a["event"]) for a in table(settings, "audit"))
+    return [f"delivery {id_}: {event}, {n} times" for (id_, event), n in events.items() if id_ and n > 1]

@@ -5,9 +5,8 @@ Belongs here: what sites send. Does not: what becomes of it (the tests).
 
 from __future__ import annotations
 
-from tiny_trial import STUDY, TinyTrial, ae, cm, csv_text, dm, ex, lb, sv
-
 from msc_pipeline.settings import Settings
+from tiny_trial import STUDY, TinyTrial, ae, cm, csv_text, dm, ex, lb, sv
 
 
 def short_story(trial: TinyTrial) -> dict[str, str]:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import msc_pipeline
 from integration.forking import Child, Forker
 from integration.state import differences, faults, picture, table
 from integration.story import STUDY, copied, long_story, short_story
 from tiny_trial import TinyTrial, make_trial
-
-import msc_pipeline
 
 pytestmark = pytest.mark.xdist_group("crash")
 
@@ -132,7 +132,7 @@ def test_a_held_delivery_that_a_person_lets_through_is_settled_by_the_next_run_i
     (held,) = [d for d in table(trial.settings, "deliveries") if d["status"] == "HELD"]
     child = Child.of(STUDY, trial.settings, call="accept", argument=str(held["id"]), die_at=1)
     assert forker.one(child).killed
-    forker.one(Child.of(STUDY, trial.settings)).result
+    assert forker.one(Child.of(STUDY, trial.settings)).result["release"]
     (now,) = [d for d in table(trial.settings, "deliveries") if d["id"] == held["id"]]
     assert now["status"] == "ACCEPTED"
     assert faults(STUDY, trial.settings, len(undisturbed.files)) == []

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from integration.forking import Child, Forker
 from integration.state import differences, faults, picture, table
 from integration.story import STUDY, copied, short_story
-from tiny_trial import TinyTrial, ae, dm, ex, lb, make_trial
-
 from msc_pipeline.desk import open_desk
+from tiny_trial import TinyTrial, ae, dm, ex, lb, make_trial
 
 pytestmark = pytest.mark.xdist_group("race")
 
@@ -34,7 +34,7 @@ def in_one_go(trial: TinyTrial, name: str, forker: Forker) -> dict[str, Any]:
     """Return the outcome of the same files in another home, run by one process."""
     copy = copied(trial, name)
     shutil.copytree(trial.settings.landing, copy.settings.landing)
-    forker.one(Child.of(STUDY, copy.settings)).result
+    assert forker.one(Child.of(STUDY, copy.settings)).result["new"]
     return outcome(copy)
 
 
@@ -47,7 +47,7 @@ def test_runs_at_the_same_time_end_as_one_run_would(tmp_path: Path, forker: Fork
         assert ended.result["release"]
     assert faults(STUDY, trial.settings, len(files)) == []
     assert differences(outcome(trial), alone) == {}
-    assert not trial.run()["new"]
+    assert not forker.one(Child.of(STUDY, trial.settings)).result["new"]
 
 
 def test_two_landing_folders_feed_one_home_at_the_same_time(tmp_path: Path, forker: Forker) -> None:
@@ -78,7 +78,7 @@ def test_exports_that_several_processes_land_keep_their_manifests(tmp_path: Path
     assert [p.name for p in trial.folder("XC").rglob("*") if p.is_file()] == []
 
 
-PAUSES = ("claimed", "received", "validated", "folded", "held", "curated", "release-recorded")
+PAUSES = ("claimed", "validated", "folded", "held", "curated", "release-built")
 
 
 @pytest.mark.parametrize("pause", PAUSES)
@@ -97,7 +97,7 @@ def test_a_run_that_pauses_at_a_step_while_another_goes_by_undoes_nothing(
     for ended in forker.fork([paused, passing]):
         assert ended.result["release"]
     assert Path(f"{gate}.go").exists()
-    assert faults(STUDY, trial.settings, 4) == []
+    assert faults(STUDY, trial.settings, 5) == []
     found = outcome(trial)
     after = forker.one(Child.of(STUDY, trial.settings)).result
     assert not after["new"], "what the runs left was not what the next one would make"
@@ -105,13 +105,13 @@ def test_a_run_that_pauses_at_a_step_while_another_goes_by_undoes_nothing(
     assert {row["AVAL"] for row in trial.rows("select AVAL from curated.adlb")} == {77}
 
 
-def test_a_desk_finds_parts_that_were_made_after_it_was_opened(trial: TinyTrial) -> None:
+def test_a_desk_finds_parts_that_were_made_after_it_was_opened(trial: TinyTrial, forker: Forker) -> None:
     trial.send("XA", "DM", [dm("XA", 1)])
-    trial.run()
+    assert forker.one(Child.of(STUDY, trial.settings)).result["new"]
     desk = open_desk(trial.study, trial.settings)
     assert desk.known
     trial.send("XA", "DM", [dm("XA", 1, AGE="50")], name="dm_XA_v2.csv")
-    trial.run()
+    assert forker.one(Child.of(STUDY, trial.settings)).result["new"]
     assert desk.part(desk.judged["XA"]["path"])
 
 

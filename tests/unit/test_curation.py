@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from msc_pipeline import models, pipeline
+from msc_pipeline import curation, models, pipeline, storage
+from msc_pipeline import ledger as book
 from msc_pipeline.curation import stale_sites
-from msc_pipeline.errors import IntegrityError
+from msc_pipeline.errors import IntegrityError, TransientError
+from msc_pipeline.ledger import Ledger
 from msc_pipeline.publishing import pointed
 from tiny_trial import STUDY, TinyTrial, ae, lb, sv
 
@@ -113,3 +116,27 @@ def test_a_curation_that_is_repeated_makes_nothing(published: TinyTrial) -> None
     files = stamps(published)
     assert pipeline.curate(STUDY, "XA", published.settings) == {"site": "XA", "tables": 0, "rows": 0}
     assert stamps(published) == files
+
+
+def test_a_site_that_another_process_curates_meanwhile_is_looked_at_again(
+    published: TinyTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.send("XA", "AE", [ae("XA", n, AETERM="Nausea") for n in (1, 2, 3)], name="ae_v2.csv")
+    published.decide()
+    pipeline.hold(STUDY, published.settings)
+    seen: list[str] = []
+
+    def overtake(step: str) -> None:
+        if step == "curated":
+            seen.append(step)
+            with Ledger(published.settings.ledger).write() as connection:
+                mine = sa.update(book.curated).where(book.curated.c.site == "XA")
+                connection.execute(mine.values(inputs=f"made by another {len(seen)}"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "on_mark", overtake)
+        with pytest.raises(TransientError, match="RACE: site XA"):
+            pipeline.curate(STUDY, "XA", published.settings)
+    assert len(seen) == curation.TRIES
+    assert pipeline.curate(STUDY, "XA", published.settings)["tables"] > 0
+    assert stale_sites(published.study, published.settings) == []

@@ -20,6 +20,7 @@ DICTIONARY = Dictionary(
     {"curated.t": (Entry("A", "VARCHAR", "", "Text"), Entry("N", "INTEGER", "mg", "A number's unit"),
                    Entry("L", "VARCHAR[]", "", "List"))},
 )  # fmt: skip
+DIFFERS = "OPEN_COLUMN: curated.t differs from the dictionary"
 TELLING = re.compile(
     r"ARM.*|ACTARM.*|EXTRT|EXDOS.*|EXVAMT.*|TRT\d\d.*|TRTA?N?|TRTP|TRTSEQ.*|.*KIT.*|.*LOT.*|.*DOSE.*|.*VOL.*|.*BATCH.*|.*RAND.*"
 )
@@ -44,24 +45,24 @@ def test_a_table_that_is_as_the_dictionary_says_passes() -> None:
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("create table release.curated.other (A varchar)", "OPEN_TABLE: not in the dictionary: curated.other"),
-        ("create view release.curated.v as select 1 as A", "OPEN_TABLE: not in the dictionary: curated.v"),
-        ("create table release.main.t (A varchar)", "OPEN_TABLE: not in the dictionary: main.t"),
-        ("create table release.curated.t (A varchar, N integer, L varchar[], X varchar)", "OPEN_COLUMN: curated.t differs from the dictionary: X"),
-        ("create table release.curated.t (A varchar, N integer)", "OPEN_COLUMN: curated.t differs from the dictionary: L"),
-        ("create table release.curated.t (A varchar, N bigint, L varchar[])", "OPEN_COLUMN: curated.t differs from the dictionary: N"),
-        ("create table release.curated.t (N integer, A varchar, L varchar[])", "OPEN_COLUMN: curated.t differs from the dictionary: the order of columns"),
+        ("table release.curated.other (A varchar)", "OPEN_TABLE: not in the dictionary: curated.other"),
+        ("view release.curated.v as select 1 as A", "OPEN_TABLE: not in the dictionary: curated.v"),
+        ("table release.main.t (A varchar)", "OPEN_TABLE: not in the dictionary: main.t"),
+        ("table release.curated.t (A varchar, N integer, L varchar[], X varchar)", f"{DIFFERS}: X"),
+        ("table release.curated.t (A varchar, N integer)", f"{DIFFERS}: L"),
+        ("table release.curated.t (A varchar, N bigint, L varchar[])", f"{DIFFERS}: N"),
+        ("table release.curated.t (N integer, A varchar, L varchar[])", f"{DIFFERS}: the order of columns"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_table_column_type_or_order_is_refused(sql: str, message: str) -> None:
     with pytest.raises(BlindingError) as refused:
-        check(sql)
+        check(f"create {sql}")
     assert str(refused.value) == message
 
 
 @pytest.mark.parametrize(
     ("row", "column"),
-    [("'given ACTIVEX-7711 twice', 1, ['Y']", "A"), ("null, 1, ['Y', 'activex 7711']", "L")],
+    [("'given ACTIVEX-7711 twice', 1, ['Y']", "A"), ("null::varchar, 1, ['Y', 'activex 7711']", "L")],
 )
 def test_a_word_of_the_blind_in_a_text_is_refused_without_quoting_it(row: str, column: str) -> None:
     with pytest.raises(BlindingError) as refused:
@@ -123,9 +124,9 @@ def test_no_open_column_could_tell_the_arm() -> None:
         for entry in entries
         if TELLING.fullmatch(entry.name.upper())
     }
-    assert names <= {"curated.adcm.CMDOSE", "dsmb.enrolment.dosed"} | {
-        name for name in names if name.startswith("curated.adcm.CMDOS")
-    }
+    assert names == {"curated.adcm.CMDOSE", "dsmb.enrolment.dosed"}, (
+        "of other medication; a count of subjects"
+    )
     assert TELLING.fullmatch("TRT01A")
     assert [e.name for e in dictionary.columns["curated.adex"]] == [
         "STUDYID", "SITEID", "USUBJID", "TRTSDTM", "TRTEDTM", "DURATION", "INTERRUPTED", "PENDFL", "SRC_SHA256",

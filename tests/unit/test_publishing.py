@@ -13,7 +13,7 @@ import pytest
 from msc_pipeline import gate, pipeline, storage
 from msc_pipeline.errors import BlindingError, IntegrityError, PermanentError
 from msc_pipeline.publishing import CURRENT, FILE, current, is_current, pointed, publish_release
-from tiny_trial import STUDY, TinyTrial, ae, lb, make_trial
+from tiny_trial import STUDY, TinyTrial, ae
 
 
 def releases(trial: TinyTrial) -> Path:
@@ -38,7 +38,7 @@ def test_a_release_is_one_file_that_nobody_may_write_with_no_log_beside_it(relea
     assert file is not None
     assert [path.name for path in file.parent.iterdir()] == [FILE]
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
-    assert sorted(path.name for path in releases(released).iterdir()) == [CURRENT, file.parent.name]
+    assert {path.name for path in releases(released).iterdir()} == {CURRENT, file.parent.name}
 
 
 def test_every_table_and_column_carries_its_comment(released: TinyTrial) -> None:
@@ -222,52 +222,17 @@ def test_a_release_that_cannot_be_built_leaves_no_file_and_current_as_it_was(
     assert pipeline.publish(STUDY, published.settings)["new"]
 
 
-def test_a_word_of_the_blind_in_a_result_never_reaches_current(published: TinyTrial, tmp_path: Path) -> None:
-    study = (published.settings.project / "studies" / STUDY / "study.yaml").read_text()
-    words = study.replace("words: [activex, comparatorx]", "words: [activex, comparatorx, headache]")
-    assert words != study
+def test_a_new_word_of_the_blind_masks_what_is_already_there(published: TinyTrial) -> None:
+    file = published.settings.project / "studies" / STUDY / "study.yaml"
+    file.write_text(file.read_text().replace("words: [activex, ", "words: [headache, activex, "))
+    assert published.run()["new"]
+    assert {r["AETERM"] for r in published.rows("select AETERM from curated.adae")} == {"[masked]"}
+
+
+def test_a_new_word_of_the_blind_that_nothing_masks_stops_the_release(published: TinyTrial) -> None:
     before = pointed(releases(published))
-    trial = TinyTrial(published.settings)
-    (published.settings.project / "studies" / STUDY / "study.yaml").write_text(words)
-    trial.run()
-    assert {r["AETERM"] for r in trial.rows("select AETERM from curated.adae")} == {"[masked]"}
-    assert pointed(releases(trial)) > before
-
-
-def test_equal_data_give_an_equal_release_wherever_and_however_they_came(
-    released: TinyTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tiny_trial import trust_own_scan
-
-    trust_own_scan(monkeypatch)
-    other = make_trial(tmp_path / "other")
-    other.send("XA", "LB", [lb("XA", n, s) for n in (1, 2, 3) for s in (1, 2, 3)], name="first_lb.csv")
-    other.send_story()
-    for name in ("lb_XA.csv", "lb_XA_v2.csv"):
-        late = other.folder("XA") / name
-        late.rename(other.settings.home.parent / name)
-    other.decide()
-    for name in ("lb_XA_v2.csv", "lb_XA.csv"):
-        (other.settings.home.parent / name).rename(other.folder("XA") / name)
-        other.decide()
-    release = other.run()["release"]
-    theirs = {(r["t"], r["h"]) for r in _hashes(released)}
-    ours = {(r["t"], r["h"]) for r in _hashes(other)}
-    assert release.partition("-")[0] == "0000001"
-    assert {t for t, _ in theirs ^ ours} <= {"data_quality"}
-
-
-def _hashes(trial: TinyTrial) -> list[dict[str, Any]]:
-    names = trial.rows(
-        "select schema_name || '.' || table_name as q, table_name as t from duckdb_tables()"
-        " where schema_name in ('curated', 'dsmb') order by 1"
-    )
-    return [
-        {
-            "t": n["t"],
-            "h": trial.rows(f"select md5(string_agg(x::varchar, '|' order by x)) as h from {n['q']} as x")[0][
-                "h"
-            ],
-        }
-        for n in names
-    ]
+    file = published.settings.project / "studies" / STUDY / "study.yaml"
+    file.write_text(file.read_text().replace("words: [activex, ", "words: [hemoglobin, activex, "))
+    with pytest.raises(BlindingError, match=r"ARM_WORD: release.curated.adlb, column PARAM"):
+        published.run()
+    assert pointed(releases(published)) == before

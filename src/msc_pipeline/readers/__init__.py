@@ -43,6 +43,7 @@ class _Plan:
     positions: dict[str, int]
     free_text: frozenset[int]
     width: int
+    delimiter: str
 
 
 def _plan(header: list[str], profile: Profile, domain: Domain) -> _Plan:
@@ -66,7 +67,8 @@ def _plan(header: list[str], profile: Profile, domain: Domain) -> _Plan:
         raise DeliveryRejected("COLUMN_MISSING", f"Required columns are missing: {', '.join(missing)}.")
     positions = {name: i for i, name in names.items()}
     free = frozenset(i for name, i in positions.items() if name in domain.free_text)
-    return _Plan(positions, free | {header.index(n) for n in dropped if n in header}, len(header))
+    free |= {header.index(name) for name in dropped if name in header}
+    return _Plan(positions, free, len(header), profile.delimiter)
 
 
 def _batches(
@@ -84,7 +86,7 @@ def _batches(
     columns: list[list[str | None]] = [[] for _ in names]
     lines: list[int] = []
     faults: list[str | None] = []
-    total = split = 0
+    total = short = 0
 
     def batch() -> pa.RecordBatch:
         arrays = [pa.array(c, pa.string()) for c in columns]
@@ -102,13 +104,16 @@ def _batches(
         fault, cells = _fault(row, header, plan)
         lines.append(row.line)
         faults.append(fault)
-        split += fault is None
+        short += fault == "FIELD_COUNT"
         for values, pick, mapping in zip(columns, picks, maps, strict=True):
-            cell = cells[pick] if cells is not None and pick is not None else ""
-            values.append((mapping.get(cell, cell) if mapping else cell) or None)
+            if cells is None or pick is None:
+                values.append(None)
+            else:
+                cell = cells[pick]
+                values.append((mapping.get(cell, cell) if mapping else cell) or None)
         if len(lines) >= BATCH_ROWS:
             yield batch()
-    if total and not split:
+    if total and short == total:
         raise DeliveryRejected("FIELD_COUNT_ALL", "No row has as many fields as the header.")
     yield batch()
 
@@ -116,7 +121,7 @@ def _batches(
 def _fault(row: Row, header: list[str], plan: _Plan) -> tuple[str | None, list[str] | None]:
     """Return (why the row cannot be used, its cells); a line break outside free text rejects the file."""
     cells = row.cells
-    if row.lines > 1 and any("\n" in c or "\r" in c for i, c in enumerate(cells) if i not in plan.free_text):
+    if row.lines > 1 and _swallows(row, plan):
         raise DeliveryRejected(
             "NEWLINE_IN_FIELD", f"Line {row.line}: a field runs over a line end; a quote may be missing."
         )
@@ -125,3 +130,19 @@ def _fault(row: Row, header: list[str], plan: _Plan) -> tuple[str | None, list[s
     if cells == header:
         return "REPEATED_HEADER", None
     return None, cells
+
+
+def _swallows(row: Row, plan: _Plan) -> bool:
+    """Say whether a field over several lines may be two stray quotes with whole rows between them.
+
+    It may unless only free text runs over line ends and the row is complete, and even then when as many
+    delimiters stand between the quotes as those lines would have as rows.
+    """
+    cells = row.cells
+    broken = [i for i, cell in enumerate(cells) if "\n" in cell or "\r" in cell]
+    inside = sum(cells[i].count(plan.delimiter) for i in broken)
+    return (
+        len(cells) != plan.width
+        or not plan.free_text.issuperset(broken)
+        or inside == (plan.width - 1) * (row.lines - 1)
+    )

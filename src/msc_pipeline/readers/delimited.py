@@ -11,12 +11,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.storage import CHUNK
 from msc_pipeline.study import Profile
+
+FAULTS = {
+    "FIELD_SIZE": "a field is too long, or its quote is not closed",
+    "QUOTE": "a quote is not closed or not escaped",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,11 @@ def read_delimited(path: Path, profile: Profile) -> Iterator[Row]:
     Raises: DeliveryRejected EMPTY_FILE, NUL_BYTE, TRUNCATED, LINE_ENDS, ENCODING, QUOTE, FIELD_SIZE.
     """
     _check_bytes(path)
-    csv.field_size_limit(profile.max_field_bytes)
-    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding=profile.encoding, newline="") as text:
+    with (
+        path.open("rb") as raw,
+        io.TextIOWrapper(raw, encoding=profile.encoding, newline="") as text,
+        _field_limit(profile.max_field_bytes),
+    ):
         reader = csv.reader(text, delimiter=profile.delimiter, strict=True)
         seen, before = False, 0
         try:
@@ -49,10 +58,19 @@ def read_delimited(path: Path, profile: Profile) -> Iterator[Row]:
             raise DeliveryRejected("ENCODING", f"The file is not {profile.encoding}.") from None
         except csv.Error as error:
             code = "FIELD_SIZE" if "limit" in str(error) else "QUOTE"
-            what = "a field is too long" if code == "FIELD_SIZE" else "a quote is not closed or not escaped"
-            raise DeliveryRejected(code, f"Line {before + 1}: {what}.") from None
+            raise DeliveryRejected(code, f"Line {before + 1}: {FAULTS[code]}.") from None
         if not seen:
             raise DeliveryRejected("EMPTY_FILE", "The file holds no line.")
+
+
+@contextmanager
+def _field_limit(size: int) -> Iterator[None]:
+    """Bound a field, which bounds memory. The csv module keeps one limit for the whole process: put it back."""
+    before = csv.field_size_limit(size)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _check_bytes(path: Path) -> None:
