@@ -213,9 +213,12 @@ class TinyTrial:
         return pipeline.run(STUDY, self.settings)
 
     def send_story(self) -> None:
-        """Write every domain of both sites, and a second lab file of XA: a correction, a copy and a faulty row."""
-        for site in SITES:
-            self.send_all(site)
+        """Write every domain of XA, with a second lab file (a correction, a copy, a faulty row), and a few of XB."""
+        self.send_all("XA")
+        people = range(1, 4)
+        self.send("XB", "DM", [dm("XB", n) for n in people])
+        self.send("XB", "LB", [lb("XB", n, s) for n in people for s in (1, 2, 3)])
+        self.send("XB", "AE", [ae("XB", n) for n in people])
         (self.folder("XA") / "lb_XA.csv").rename(self.folder("XA") / "lb_XA_v1.csv")
         rows = [lb("XA", n, s) for n in (1, 2, 3) for s in (1, 2, 3)]
         changed = {**rows[0], "LBORRES": "25"}

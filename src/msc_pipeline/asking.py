@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from msc_pipeline.errors import PermanentError, UsageError
+from msc_pipeline.errors import IntegrityError, PermanentError, UsageError
 from msc_pipeline.publishing import current
 from msc_pipeline.settings import Settings
 from msc_pipeline.study import Study
@@ -35,7 +35,8 @@ HIDDEN = frozenset(
 def ask(study: Study, sql: str, settings: Settings, *, limit: int | None = None) -> pa.Table:
     """Return the answer to one SELECT on the current open release.
 
-    Raises: UsageError NOT_ONE_SELECT, QUERY_FAILED; PermanentError NO_RELEASE.
+    Raises: UsageError NOT_ONE_SELECT, QUERY_FAILED; PermanentError NO_RELEASE; IntegrityError for a release that
+    cannot be opened.
     """
     import duckdb
 
@@ -49,7 +50,13 @@ def ask(study: Study, sql: str, settings: Settings, *, limit: int | None = None)
         "enable_external_access": "false", "lock_configuration": "true", "python_enable_replacements": "false",
         "autoload_known_extensions": "false", "max_temp_directory_size": "0B", "threads": str(settings.threads),
     }  # fmt: skip
-    with duckdb.connect(str(file), read_only=True, config=config) as connection:
+    try:
+        connection = duckdb.connect(str(file), read_only=True, config=config)
+    except duckdb.Error:
+        raise IntegrityError(
+            "INTEGRITY", f"release {file.parent.name} cannot be opened", hint="run msc verify"
+        ) from None
+    with connection:
         try:
             relation = connection.sql(sql)
             table: pa.Table = (relation.limit(limit) if limit is not None else relation).to_arrow_table()

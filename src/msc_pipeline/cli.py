@@ -6,10 +6,12 @@ Belongs here: options, printing, exit codes. Does not: work.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +76,10 @@ def sample(
     from msc_pipeline.sample import write_sample
 
     aside = closed or landing.resolve().parent / "closed"
-    report = write_sample(_study(study), landing, closed=aside, scale=scale, plant_bad_file=plant_bad_file)
+    report = write_sample(
+        _study(study), landing, closed=aside, scale=scale, plant_bad_file=plant_bad_file,
+        project=Settings.from_env().project,
+    )  # fmt: skip
     _show(report.as_dict(), json_)
 
 
@@ -336,9 +341,8 @@ def _print_table(table: pa.Table, format_: str) -> None:
             raise UsageError("SAME_NAME", "two columns have the same name", hint="name them with `as`")
         typer.echo(json.dumps(table.to_pylist(), default=str))
     elif format_ == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([_spreadsheet_safe(name) for name in table.column_names])
-        writer.writerows([_spreadsheet_safe(value) for value in row] for row in _values(table))
+        for row in chain([table.column_names], _values(table)):
+            typer.echo(_csv_line(row))
     elif format_ == "table":
         _print_grid(table)
     else:
@@ -367,6 +371,13 @@ def _values(table: pa.Table) -> Iterator[tuple[Any, ...]]:
 def _printable(value: Any) -> str:
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _csv_line(values: Iterable[Any]) -> str:
+    """Return one record. The csv module leaves a carriage return bare unless a record ends with one, too."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow([_spreadsheet_safe(value) for value in values])
+    return out.getvalue().removesuffix("\r\n")
 
 
 def _spreadsheet_safe(value: Any) -> Any:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from msc_pipeline import cdisc, models
 from msc_pipeline import ledger as book
-from msc_pipeline.desk import Desk, lay_out, open_desk
+from msc_pipeline.desk import RESTATEMENTS, Desk, lay_out, open_desk
 from msc_pipeline.errors import TransientError
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, mark, put
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIES = 5
-RESTATEMENTS = "curated.restatements"
 RESTATEMENT_COLUMNS = (
     "STUDYID varchar, SITEID varchar, DOMAIN varchar, ROW_KEY varchar, CHANGE varchar, VARIABLE varchar, OLD varchar,"
     " NEW varchar, OLD_SHA256 varchar, OLD_ROW bigint, NEW_SHA256 varchar, NEW_ROW bigint"

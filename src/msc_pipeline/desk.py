@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     import duckdb
 
+RESTATEMENTS = "curated.restatements"
+"""The one curated table that is no model: what deliveries restated, as corrections wrote it down."""
+
 
 @dataclass(frozen=True)
 class Desk:

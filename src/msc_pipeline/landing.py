@@ -20,7 +20,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
@@ -94,7 +94,7 @@ def _candidates(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     entries = (p for p in folder.iterdir() if not p.name.startswith("."))
-    return sorted(p for p in entries if not p.name.lower().endswith((".part", SUFFIX)))
+    return sorted(p for p in entries if p.suffix.lower() != ".part" and not p.name.endswith(SUFFIX))
 
 
 def _claims(folder: Path) -> list[Path]:
@@ -116,7 +116,7 @@ def _claim(study: Study, folder: Path, profile: Profile) -> None:
         name = known_as(study, path.name)
         companion = path.with_name(path.name + SUFFIX)
         try:
-            if companion.is_file():
+            if _has_manifest(path):
                 companion.rename(claimed / f"{prefix}~{name}{SUFFIX}")
                 mark("companion-claimed")
             path.rename(claimed / f"{prefix}~{name}")
@@ -149,7 +149,7 @@ def _settled(paths: list[Path], profile: Profile) -> list[Path]:
     """
     ready, young = [], {}
     for path in paths:
-        if path.with_name(path.name + SUFFIX).is_file():
+        if _has_manifest(path):
             ready.append(path)
         elif profile.manifest == "optional":
             look = _look(path)
@@ -163,6 +163,13 @@ def _settled(paths: list[Path], profile: Profile) -> list[Path]:
         time.sleep(profile.settle_seconds)
         ready += [path for path, look in young.items() if _look(path) == look]
     return sorted(ready)
+
+
+def _has_manifest(path: Path) -> bool:
+    try:
+        return path.with_name(path.name + SUFFIX).is_file()
+    except OSError:  # a name so long that none beside it can be longer
+        return False
 
 
 def _look(path: Path) -> tuple[int, int] | None:
@@ -180,7 +187,7 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     fault: DeliveryRejected | None = None
     sha256, size, domain, manifest = "", 0, None, Manifest()
     try:
-        sha256, size = _copy(claim, raw, profile)
+        sha256, size = _copy(claim, raw)
         manifest = read_manifest(claim.with_name(claim.name + SUFFIX), study)
         domain = route(study, site, name, profile)
         if manifest.sequence is None:
@@ -201,22 +208,11 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     _drop(claim, regular=bool(sha256))
 
 
-def _copy(claim: Path, raw: Path, profile: Profile) -> tuple[str, int]:
+def _copy(claim: Path, raw: Path) -> tuple[str, int]:
     """Copy a regular file into `raw` under its hash; the site may still be writing to what it called a file."""
-    try:
-        fd = os.open(claim, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno not in NO_FILE:
-            raise refusal("read an export of", f"site {claim.parent.parent.name}", error) from None
-        raise DeliveryRejected("NOT_A_FILE", "An export must be a regular file that we may read.") from None
-    with os.fdopen(fd, "rb") as source:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise DeliveryRejected("NOT_A_FILE", "An export must be a regular file.")
-        temporary = raw / f"{uuid.uuid4().hex}.tmp"
-        digest, size = hashlib.sha256(), 0
+    temporary = raw / f"{uuid.uuid4().hex}.tmp"
+    digest, size = hashlib.sha256(), 0
+    with _open(claim) as source:
         try:
             make_folder(raw)
             with temporary.open("wb") as copy:
@@ -235,6 +231,26 @@ def _copy(claim: Path, raw: Path, profile: Profile) -> tuple[str, int]:
                 temporary.unlink()
             raise refusal("copy", "an export", error) from None
     return sha256, size
+
+
+def _open(claim: Path) -> BinaryIO:
+    """Open a regular file; never follow a link, never wait for a pipe.
+
+    Raises: DeliveryRejected NOT_A_FILE; TransientError DISK; FileNotFoundError.
+    """
+    refused = DeliveryRejected("NOT_A_FILE", "An export must be a regular file that we may read.")
+    try:
+        fd = os.open(claim, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in NO_FILE:
+            raise refused from None
+        raise refusal("read", "an export", error) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise refused
+    return os.fdopen(fd, "rb")
 
 
 def route(study: Study, site: str, name: str, profile: Profile) -> str:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from msc_pipeline import __version__, gate, models
 from msc_pipeline import ledger as book
-from msc_pipeline.desk import Desk, open_desk
+from msc_pipeline.desk import RESTATEMENTS, Desk, open_desk
 from msc_pipeline.errors import IntegrityError, PermanentError
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, locked, mark, put, put_text, sha256_of
@@ -101,12 +101,11 @@ def _folder(desk: Desk, name: str) -> Path:
 
 
 def _curated(desk: Desk) -> dict[str, list[tuple[str, str]]]:
-    """Return table → (site, path) of its parts, in a fixed order."""
+    """Return table → (site, path) of its parts, in a fixed order; tables that no model makes any more stay out."""
     c = book.curated.c
     tables: dict[str, list[tuple[str, str]]] = {}
-    for row in desk.ledger.rows(
-        sa.select(book.curated).where(c.study == desk.study.id).order_by(c.table, c.site)
-    ):
+    mine = sa.and_(c.study == desk.study.id, c.table.in_({RESTATEMENTS, *(m.name for m in desk.curated)}))
+    for row in desk.ledger.rows(sa.select(book.curated).where(mine).order_by(c.table, c.site)):
         tables.setdefault(row["table"], []).append((row["site"], row["path"]))
     return tables
 

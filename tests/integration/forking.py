@@ -26,7 +26,6 @@ from msc_pipeline import pipeline, storage
 from msc_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 600.0
-PAUSE_SECONDS = 8.0
 FOLDERS = (
     "staged",
     "accepted",
@@ -62,6 +61,7 @@ class Child:
     stop: str = ""
     pause_at: str = ""
     gate: str = ""
+    pause_seconds: float = 60.0
 
     @classmethod
     def of(cls, study: str, settings: Settings, **how: Any) -> Child:
@@ -158,7 +158,7 @@ def _watching(child: Child, counted: list[int]) -> Callable[[str], None]:
         counted[0] += 1
         if step == child.pause_at and not paused.exists():
             paused.touch()
-            _wait_for(go, PAUSE_SECONDS)
+            _wait_for(go, child.pause_seconds)
         if counted[0] == child.die_at:
             die()
         if child.die_once:
@@ -204,6 +204,7 @@ def _run(child: Child) -> dict[str, Any]:
         return pipeline.run(child.study, child.settings)
     finally:
         if child.stop:
+            time.sleep(0.3)  # the others look at the new release, too
             Path(child.stop).touch()
 
 

@@ -133,6 +133,9 @@ def _lost(settings: Settings) -> list[str]:
 
 
 def _doubled(settings: Settings) -> list[str]:
-    """Return what the audit trail has more than once of one delivery."""
+    """Return what the audit trail has more than once of one delivery; only a decision may be taken anew."""
     events = Counter((json.loads(a["body"]).get("delivery"), a["event"]) for a in table(settings, "audit"))
-    return [f"delivery {id_}: {event}, {n} times" for (id_, event), n in events.items() if id_ and n > 1]
+    once = {"validated", "rejected", "let through"}
+    return [
+        f"delivery {id_}: {event}, {n} times" for (id_, event), n in events.items() if event in once and n > 1
+    ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from integration.forking import Child, Forker
 from integration.state import differences, faults, picture, table
-from integration.story import STUDY, copied, short_story
+from integration.story import STUDY, copied, make_trial, story
 from msc_pipeline.desk import open_desk
-from tiny_trial import TinyTrial, ae, dm, ex, lb, make_trial
+from tiny_trial import TinyTrial, ae, dm, ex, lb
 
 pytestmark = pytest.mark.xdist_group("race")
 
@@ -30,38 +31,50 @@ def outcome(trial: TinyTrial) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != "events"}
 
 
-def in_one_go(trial: TinyTrial, name: str, forker: Forker) -> dict[str, Any]:
-    """Return the outcome of the same files in another home, run by one process."""
-    copy = copied(trial, name)
-    shutil.copytree(trial.settings.landing, copy.settings.landing)
-    assert forker.one(Child.of(STUDY, copy.settings)).result["new"]
-    return outcome(copy)
+@dataclass(frozen=True)
+class Alone:
+    """The short story run by one process: how many files, the outcome, seconds."""
+
+    files: int
+    outcome: dict[str, Any]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, forker: Forker) -> Alone:
+    trial = make_trial(tmp_path_factory.mktemp("alone"))
+    files = len(story(trial))
+    ended = forker.one(Child.of(STUDY, trial.settings))
+    assert ended.result["new"]
+    return Alone(files, outcome(trial), ended.seconds)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_runs_at_the_same_time_end_as_one_run_would(tmp_path: Path, forker: Forker, processes: int) -> None:
+def test_runs_at_the_same_time_end_as_one_run_would(
+    tmp_path: Path, forker: Forker, alone: Alone, processes: int
+) -> None:
     trial = make_trial(tmp_path)
-    files = short_story(trial)
-    alone = in_one_go(trial, "alone", forker)
+    story(trial)
     for ended in forker.fork([Child.of(STUDY, trial.settings)] * processes):
         assert ended.result["release"]
-    assert faults(STUDY, trial.settings, len(files)) == []
-    assert differences(outcome(trial), alone) == {}
+    assert faults(STUDY, trial.settings, alone.files) == []
+    assert differences(outcome(trial), alone.outcome) == {}
     assert not forker.one(Child.of(STUDY, trial.settings)).result["new"]
 
 
-def test_two_landing_folders_feed_one_home_at_the_same_time(tmp_path: Path, forker: Forker) -> None:
+def test_two_landing_folders_feed_one_home_at_the_same_time(
+    tmp_path: Path, forker: Forker, alone: Alone
+) -> None:
     trial = make_trial(tmp_path)
     other = trial.at(trial.settings.home, landing=tmp_path / "other")
-    files = short_story(trial)
-    alone = in_one_go(trial, "alone", forker)
+    story(trial)
     for path in sorted((trial.settings.landing / STUDY / "XA").iterdir())[::2]:
         path.rename(other.folder("XA") / path.name)
     for ended in forker.fork([Child.of(STUDY, t.settings) for t in (trial, other)]):
         assert ended.result["release"]
-    assert faults(STUDY, trial.settings, len(files)) == []
-    assert faults(STUDY, other.settings, len(files)) == []
-    assert differences(outcome(trial), alone) == {}
+    assert faults(STUDY, trial.settings, alone.files) == []
+    assert faults(STUDY, other.settings, alone.files) == []
+    assert differences(outcome(trial), alone.outcome) == {}
 
 
 def test_exports_that_several_processes_land_keep_their_manifests(tmp_path: Path, forker: Forker) -> None:
@@ -78,7 +91,15 @@ def test_exports_that_several_processes_land_keep_their_manifests(tmp_path: Path
     assert [p.name for p in trial.folder("XC").rglob("*") if p.is_file()] == []
 
 
-PAUSES = ("claimed", "validated", "folded", "held", "curated", "release-built")
+PAUSES = {
+    "claimed": 1.0,
+    "validated": 60.0,
+    "folded": 60.0,
+    "held": 2.0,
+    "curated": 60.0,
+    "release-built": 2.0,
+}
+"""Marked step → how long to pause there. Where a lock is held, the other run waits and nothing is gained by more."""
 
 
 @pytest.mark.parametrize("pause", PAUSES)
@@ -92,7 +113,7 @@ def test_a_run_that_pauses_at_a_step_while_another_goes_by_undoes_nothing(
     late.send("XB", "DM", [dm("XB", 1)])
     late.send("XB", "EX", [ex("XB", 1, EXSTDTC="2026-01-01", EXENDTC="2026-01-01")])
     gate = str(tmp_path / "gate")
-    paused = Child.of(STUDY, trial.settings, pause_at=pause, gate=gate)
+    paused = Child.of(STUDY, trial.settings, pause_at=pause, gate=gate, pause_seconds=PAUSES[pause])
     passing = Child.of(STUDY, late.at(trial.settings.home).settings, gate=gate)
     for ended in forker.fork([paused, passing]):
         assert ended.result["release"]
@@ -105,7 +126,8 @@ def test_a_run_that_pauses_at_a_step_while_another_goes_by_undoes_nothing(
     assert {row["AVAL"] for row in trial.rows("select AVAL from curated.adlb")} == {77}
 
 
-def test_a_desk_finds_parts_that_were_made_after_it_was_opened(trial: TinyTrial, forker: Forker) -> None:
+def test_a_desk_finds_parts_that_were_made_after_it_was_opened(tmp_path: Path, forker: Forker) -> None:
+    trial = make_trial(tmp_path)
     trial.send("XA", "DM", [dm("XA", 1)])
     assert forker.one(Child.of(STUDY, trial.settings)).result["new"]
     desk = open_desk(trial.study, trial.settings)
@@ -118,40 +140,39 @@ def test_a_desk_finds_parts_that_were_made_after_it_was_opened(trial: TinyTrial,
 def test_readers_and_verifiers_never_fail_and_never_see_half_a_release(
     tmp_path: Path, forker: Forker
 ) -> None:
-    trial, seen = make_trial(tmp_path), list[Any]()
-    for day in (1, 2):
-        if day == 1:
-            trial.send("XA", "LB", [lb("XA", n) for n in (1, 2, 3)], name="lb_XA_v1.csv")
-        else:
-            trial.send("XA", "LB", [lb("XA", n, LBORRES="88") for n in (1, 2, 3)], name="lb_XA_v2.csv")
-            trial.send("XB", "LB", [lb("XB", n) for n in (1, 2, 3)])
+    trial, releases, seen = make_trial(tmp_path), list[Any](), list[Any]()
+    labs = {
+        1: {"XA": [lb("XA", n) for n in (1, 2, 3)]},
+        2: {"XA": [lb("XA", n, LBORRES="88") for n in (1, 2, 3)], "XB": [lb("XB", n) for n in (1, 2, 3)]},
+    }
+    for day, files in labs.items():
+        for site, rows in files.items():
+            trial.send(site, "LB", rows, name=f"lb_{site}_v{day}.csv")
         stop = str(tmp_path / f"stop-{day}")
-        run = Child.of(STUDY, trial.settings, stop=stop, pause_at="release-recorded", gate=f"{stop}.gate")
+        pause = {"pause_at": "release-recorded", "gate": f"{stop}.gate", "pause_seconds": 0.5}
+        run = Child.of(STUDY, trial.settings, stop=stop, **pause)
         reader = Child.of(STUDY, trial.settings, call="read", argument=NUMBERS, stop=stop)
         verifier = Child.of(STUDY, trial.settings, call="verify", stop=stop)
         ran, read, verified = forker.fork([run, reader, verifier])
         assert ran.result["new"]
-        assert verified.result["looked"] > 1
+        assert verified.result["looked"] > 1 and read.result["asked"] > 1
         seen += [numbers for numbers in read.result["seen"] if numbers not in seen]
-        release = trial.rows(NUMBERS)
-        assert [n for n in seen if n == release] or day == 1
-    day_1, day_2 = ([{**seen[0][0]}], release)
-    assert [numbers for numbers in seen if numbers not in (day_1, day_2)] == []
-    assert read.result["asked"] > 5
+        releases.append(json.loads(json.dumps(trial.rows(NUMBERS), default=str)))
+    assert releases[0] != releases[1]
+    assert seen == releases
 
 
-def test_runs_that_are_killed_together_lose_and_double_nothing(tmp_path: Path, forker: Forker) -> None:
+def test_runs_that_are_killed_together_lose_and_double_nothing(
+    tmp_path: Path, forker: Forker, alone: Alone
+) -> None:
     trial = make_trial(tmp_path)
-    files = short_story(trial)
-    copy = copied(trial, "alone")
-    shutil.copytree(trial.settings.landing, copy.settings.landing)
-    seconds = forker.one(Child.of(STUDY, copy.settings)).seconds
+    story(trial)
     chance, kills = random.Random(SEED), 0
     for _ in range(5):
         both = [Child.of(STUDY, trial.settings)] * 2
-        kills += sum(e.killed for e in forker.fork(both, kill_after=chance.uniform(0, seconds)))
+        kills += sum(e.killed for e in forker.fork(both, kill_after=chance.uniform(0, alone.seconds)))
     for ended in forker.fork(both):
         assert ended.result["release"]
     assert kills >= 2
-    assert faults(STUDY, trial.settings, len(files)) == []
-    assert differences(outcome(trial), outcome(copy)) == {}
+    assert faults(STUDY, trial.settings, alone.files) == []
+    assert differences(outcome(trial), alone.outcome) == {}

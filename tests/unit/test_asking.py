@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from msc_pipeline.asking import ask, check_select
-from msc_pipeline.errors import PermanentError, PipelineError, UsageError
+from msc_pipeline.errors import IntegrityError, PermanentError, PipelineError, UsageError
 from msc_pipeline.publishing import current
 from msc_pipeline.storage import sha256_of
 from tiny_trial import TinyTrial
@@ -179,3 +179,13 @@ def test_the_engine_itself_would_let_a_copy_inside_a_with_clause_destroy_what_it
         sql = f"with a as (copy (select 'x') to '{file}' (format csv, use_tmp_file false)) select * from a"
         connection.execute(sql).fetchall()
     assert sha256_of(file) != before
+
+
+def test_a_release_that_cannot_be_opened_is_our_error_without_a_path(published: TinyTrial) -> None:
+    file = current("tiny", published.settings)
+    assert file is not None
+    file.chmod(0o644)
+    file.write_bytes(b"not a database" * 1000)
+    with pytest.raises(IntegrityError, match=f"release {file.parent.name} cannot be opened") as failed:
+        ask(published.study, "select 1", published.settings)
+    assert str(published.settings.home) not in str(failed.value)

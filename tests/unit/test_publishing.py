@@ -236,3 +236,18 @@ def test_a_new_word_of_the_blind_that_nothing_masks_stops_the_release(published:
     with pytest.raises(BlindingError, match=r"ARM_WORD: release.curated.adlb, column PARAM"):
         published.run()
     assert pointed(releases(published)) == before
+
+
+def test_a_table_that_no_model_makes_any_more_leaves_the_release(published: TinyTrial) -> None:
+    project = published.settings.project
+    sql = (project / "sql").resolve()
+    (project / "sql").unlink()
+    shutil.copytree(sql, project / "sql")
+    (project / "sql" / "curated" / "admh.sql").unlink()
+    lines = (project / "sql" / "reference" / "dictionary.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("curated.admh,")]
+    (project / "sql" / "reference" / "dictionary.csv").write_text("".join(kept))
+    assert published.run()["new"]
+    tables = published.rows("select table_name as t from duckdb_tables() where schema_name = 'curated'")
+    assert "adcm" in {row["t"] for row in tables}
+    assert "admh" not in {row["t"] for row in tables}
