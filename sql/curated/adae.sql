@@ -1,6 +1,6 @@
 -- Name:   curated.adae
 -- Label:  Adverse events, every accepted one; words that name an arm are masked
--- Grain:  one row per USUBJID, AESEQ, AESPID
+-- Grain:  one row per USUBJID, AESEQ, AESPID, SRC_SHA256, SRC_ROW
 -- Input:  accepted.ae, curated.adsl, study.protocol
 -- Units:  ASTDY, AENDY in days, no day 0
 -- Source: ADaM IG, OCCDS; partial dates stay text, and count as treatment-emergent unless they must lie before the dose

@@ -1,6 +1,6 @@
 -- Name:   curated.adcm
 -- Label:  Concomitant medications, prior ones included; words that name an arm are masked
--- Grain:  one row per USUBJID, CMSEQ, CMSPID
+-- Grain:  one row per USUBJID, CMSEQ, CMSPID, SRC_SHA256, SRC_ROW
 -- Input:  accepted.cm, curated.adsl, study.protocol
 -- Units:  CMDOSE in CMDOSU (the medication's own dose, never the study treatment's); ASTDY, AENDY in days, no day 0
 -- Source: ADaM IG, OCCDS; partial dates stay text and give no date

@@ -216,7 +216,7 @@ select
     AVISIT,
     AVISITN,
     VISIT,
-    exact_number(VISITNUM)::decimal(10, 2) as VISITNUM,
+    try_cast(exact_number(VISITNUM) as decimal(10, 2)) as VISITNUM,
     SEQ as LBSEQ,
     ADT,
     ADTM,

@@ -1,6 +1,6 @@
 -- Name:   curated.admh
 -- Label:  Medical history; words that name an arm are masked
--- Grain:  one row per USUBJID, MHSEQ, MHSPID
+-- Grain:  one row per USUBJID, MHSEQ, MHSPID, SRC_SHA256, SRC_ROW
 -- Input:  accepted.mh, curated.adsl, study.protocol
 -- Units:  ASTDY in days, no day 0
 -- Source: ADaM IG, OCCDS; partial dates stay text and give no date

@@ -1,6 +1,6 @@
 -- Name:   curated.adsv
 -- Label:  Visits: planned ones of every dosed subject, attended or not, and every other visit that took place
--- Grain:  one row per USUBJID, VISITNUM, VISIT, SVSTDTC
+-- Grain:  one row per USUBJID, VISITNUM, VISIT, SVSTDTC, SRC_SHA256, SRC_ROW
 -- Input:  accepted.sv, curated.adsl, study.protocol, study.visits
 -- Units:  AWTARGET, AWLO, AWHI, ADY in days, no day 0
 -- Source: study.yaml visits; a visit that cannot be judged (no first dose, or no full date) has no VISSTAT
@@ -36,7 +36,7 @@ attended as (
     select
         sv.*,
         iso_date(sv.SVSTDTC) as ADT,
-        exact_number(sv.VISITNUM)::decimal(10, 2) as NUM,
+        try_cast(exact_number(sv.VISITNUM) as decimal(10, 2)) as NUM,
         case
             when pl.USUBJID is not null
                 then row_number() over (

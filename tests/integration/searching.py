@@ -34,7 +34,6 @@ def derived_files(home: Path) -> Iterator[Path]:
 
 def cells_of(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (place, text) of everything a stored file holds: names, comments, every cell, and its bare bytes."""
-    yield "name", str(path)
     yield "bytes", path.read_bytes().decode("latin-1")
     if path.suffix == ".parquet":
         with duckdb.connect() as connection:
