@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from msc_pipeline import pipeline
+from msc_pipeline import gx_duckdb, pipeline
 from msc_pipeline.errors import DeliveryRejected, IntegrityError, PermanentError
 from msc_pipeline.settings import PROJECT
 from msc_pipeline.validation import load_rules
@@ -244,3 +244,27 @@ def test_each_fault_of_a_row_meets_its_rule_and_the_rest_of_the_file_is_used(tri
     used = {r["LBORRES"] for r in trial.in_force("XA", "LB")}
     assert used >= {"12345678901234567890", "<0.10"}
     assert {r["AETERM"] for r in trial.in_force("XA", "AE")} == {"=cmd|' /C calc'!A0", "NA"}
+
+
+def _named(study_id: str, site: str, _settings: Any) -> str:
+    if site == "bad":
+        raise IntegrityError("INTEGRITY", "a part differs", hint="run msc verify")
+    return f"{study_id} {site} {os.getpid()}"
+
+
+def test_sites_in_several_processes_answer_in_order_and_an_error_keeps_its_code(
+    trial: TinyTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(gx_duckdb, "preload", lambda: loaded.append("rules"))
+    here = str(os.getpid())
+    for jobs, sites in ((1, ["XA", "XB"]), (2, ["XA"])):
+        assert all(here in made for _, made in pipeline._each(_named, STUDY, sites, trial.settings, jobs))
+    made = list(pipeline._each(_named, STUDY, ["XC", "XA", "XB"], trial.settings, 2))
+    assert [site for site, _ in made] == ["XC", "XA", "XB"]
+    assert not any(here in text for _, text in made)
+    assert loaded == []
+    monkeypatch.setattr(pipeline, "_ingest", _named)
+    with pytest.raises(IntegrityError, match=r"INTEGRITY: a part differs \(run msc verify\)"):
+        list(pipeline._each(_named, STUDY, ["XA", "bad"], trial.settings, 2))
+    assert loaded == ["rules"], "once, before the processes part"
