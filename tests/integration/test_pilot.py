@@ -91,6 +91,32 @@ def test_every_source_row_is_accepted_quarantined_held_or_on_the_closed_list(pil
     assert pilot.one("select count(*) from r.ops.held") == (0,)
 
 
+KEYS = {
+    "DM": "USUBJID",
+    "SV": "USUBJID, VISITNUM, SVSTDTC",
+    **{domain: f"USUBJID, {domain}SEQ" for domain in ("DS", "AE", "CM", "MH", "VS", "LB")},
+}
+"""Columns that tell the source's records apart, other than those the pipeline goes by; EX lands merged."""
+
+
+@pytest.mark.parametrize("domain", KEYS)
+def test_every_source_record_is_in_one_part_once_accepted_or_quarantined(pilot: Pilot, domain: str) -> None:
+    files = [f"'{SDTM / name}.parquet'" for name in ("lbch", "lbhe", "lbur")]
+    source = f"[{', '.join(files)}]" if domain == "LB" else f"'{SDTM / domain.lower()}.parquet'"
+    names = KEYS[domain].split(", ")
+    as_text = ", ".join(f"printf('%g', {n}::double)" if n.endswith(("SEQ", "NUM")) else n for n in names)
+    home = pilot.folder / "home" / STUDY
+    parts = [f"'{home / kind / domain / '*.parquet'}'" for kind in ("accepted", "quarantine")]
+    read = f"read_parquet([{', '.join(parts)}], union_by_name = true)"
+    pilot.db.execute(f"create or replace temp view sent as select {as_text} from read_parquet({source})")
+    pilot.db.execute(f"create or replace temp view kept as select {KEYS[domain]} from {read}")
+    lost = pilot.one("select count(*) from (from sent except all from kept)")
+    doubled = pilot.one("select count(*) from (from kept except all from sent)")
+    assert (lost, doubled) == ((0,), (0,))
+    distinct = pilot.one("select count(*), count(distinct kept) from kept")
+    assert distinct == (SOURCES[domain], SOURCES[domain])
+
+
 def test_every_lab_record_is_curated_exactly_once(pilot: Pilot) -> None:
     both = "lb full join r.curated.adlb as m on m.USUBJID = lb.USUBJID and m.LBSEQ = lb.LBSEQ::int"
     lost = "count_if(m.USUBJID is null), count_if(lb.USUBJID is null)"
