@@ -28,7 +28,7 @@ up: setup ## Keep Airflow serving on this machine; Ctrl-C stops it
 
 test: setup ## Every test, with branch coverage of src
 	@rm -f .coverage .coverage.*
-	@pytest --numprocesses 2 --dist loadgroup --cov --cov-report= tests
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report= tests
 	@coverage report --skip-covered --fail-under=90
 
 check: setup ## Format, lint, types, import contracts, SQL, compose file, generated pages

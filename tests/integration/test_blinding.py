@@ -22,8 +22,6 @@ from msc_pipeline.settings import PROJECT, Settings
 from msc_pipeline.study import load_study
 from tiny_trial import STUDY, STUDY_YAML, TinyTrial, ae, cm, dm, ex, lb, make_trial, subject, sv
 
-pytestmark = pytest.mark.xdist_group("blinding")
-
 PILOT = "cdiscpilot01"
 SITES = ("01-706",)
 ARM_COLUMNS = ("ARMCD", "ARM", "ACTARMCD", "ACTARM")

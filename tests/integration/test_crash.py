@@ -22,8 +22,6 @@ from integration.state import differences, faults, picture, table
 from integration.story import STUDY, copied, make_trial, story
 from tiny_trial import TinyTrial
 
-pytestmark = pytest.mark.xdist_group("crash")
-
 KILLS = int(os.environ.get("MSC_KILLS", "15"))
 FULL = KILLS >= 100
 SEED = 20_250_301
@@ -109,7 +107,7 @@ def test_killed_at_random_times_a_run_ends_as_if_undisturbed(
         homes += 1
         trial = make_trial(tmp_path / str(homes))
         story(trial)
-        for _ in range(1 if FULL else chance.randint(1, 3)):
+        for _ in range(1 if FULL else chance.randint(2, 5)):
             ended = forker.one(
                 Child.of(STUDY, trial.settings), kill_after=chance.uniform(0, undisturbed.seconds)
             )

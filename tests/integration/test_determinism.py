@@ -12,8 +12,6 @@ from integration.state import curated_parts
 from integration.story import make_trial
 from tiny_trial import TinyTrial, ae, cm, csv_text, dm, ex, lb
 
-pytestmark = pytest.mark.xdist_group("determinism")
-
 SEED = 20_250_301
 ROW_GROUP = 122_880
 """Rows that one thread of the engine takes at a time: fewer never meet a second one."""
@@ -121,7 +119,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> TinyTrial:
     return trial
 
 
-@pytest.mark.parametrize(("shuffle", "run_after"), [(0, 1), (1, 3), (2, 4)])
+@pytest.mark.parametrize(("shuffle", "run_after"), [(0, 1), (1, 4)])
 def test_numbered_files_give_the_same_bytes_in_any_order_with_runs_in_between(
     numbered: TinyTrial, tmp_path: Path, shuffle: int, run_after: int
 ) -> None:

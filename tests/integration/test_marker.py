@@ -20,8 +20,6 @@ from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.trying import try_file
 from tiny_trial import STUDY, TinyTrial, ae, cm, csv_text, dm, ex, lb, make_trial, sv
 
-pytestmark = pytest.mark.xdist_group("marker")
-
 SUBJECT = "TINY01-XA-731"
 STRANGER = "TINY01-QQ-SUBJECT77"
 NUMBER = "31337.731731"

