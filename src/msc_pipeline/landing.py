@@ -37,9 +37,10 @@ from msc_pipeline.manifests import (
     sequence_in,
     short_hash,
 )
+from msc_pipeline.profiles import Profile
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import CHUNK, locked, make_folder, mark, refusal, sync_file, sync_folder
-from msc_pipeline.study import Profile, Study
+from msc_pipeline.study import Study
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from msc_pipeline.errors import DeliveryRejected
-from msc_pipeline.study import Profile, Study
+from msc_pipeline.profiles import Profile
+from msc_pipeline.study import Study
 
 SUFFIX = ".manifest.json"
 UNSAFE = "unsafe-name-"

@@ -16,10 +16,11 @@ from msc_pipeline import __version__
 from msc_pipeline import ledger as book
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.ledger import Ledger
+from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import read_export
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import check, digest, mark, put
-from msc_pipeline.study import Domain, Profile, Study
+from msc_pipeline.study import Domain, Study
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
             book.reject(connection, delivery, "ROUTE", "The study no longer has this site or this domain.")
         return
     base = settings.home / study.id
-    domain, profile = study.domains[delivery["domain"]], study.profile(delivery["site"])
+    domain, profile = study.domains[delivery["domain"]], study.profile(delivery["site"], delivery["domain"])
     name = digest(delivery["sha256"], profile.model_dump_json(), domain.model_dump_json(), __version__)[:16]
     relative = f"{study.id}/staged/{delivery['domain']}/{delivery['id']:08d}-{name}.parquet"
     raw = check(base / "raw" / delivery["sha256"], delivery["sha256"])

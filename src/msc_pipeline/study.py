@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from msc_pipeline import cdisc
 from msc_pipeline.errors import ConfigError
+from msc_pipeline.profiles import Profile
 from msc_pipeline.storage import digest
 
 if TYPE_CHECKING:
@@ -34,43 +35,15 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Profile(_Frozen):
-    """How one site writes its exports.
+class Site(_Frozen):
+    """One site: the profile its exports follow, and the laboratory it sends samples to (labs.csv).
 
-    files: file-name patterns per domain (shell style, case-insensitive) instead of `<domain>_*`.
-    columns: name in the export → standard name. values: standard column → {value in the export: standard
-    value}. drop: columns of the export that are never read into the pipeline. sequence: a regular expression
-    whose first group is the number or ISO date in a file name that orders corrections.
+    profiles: domain → the profile of that domain's exports, where another system writes them; names, order and
+    settling of files follow `profile`.
     """
 
-    format: Literal["csv"] = "csv"
-    encoding: Literal["utf-8-sig", "cp1252", "latin-1"] = "utf-8-sig"
-    delimiter: Literal[",", ";", "\t", "|"] = ","
-    decimal_mark: Literal["."] = "."
-    date_format: Literal["iso"] = "iso"
-    timezone: str = "UTC"
-    files: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    columns: dict[str, str] = Field(default_factory=dict)
-    values: dict[str, dict[str, str]] = Field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    sequence: str = ""
-    manifest: Literal["optional", "required"] = "optional"
-    settle_seconds: float = Field(default=1.0, ge=0)
-    max_bytes: int = Field(default=4 * 1024**3, gt=0)
-    max_field_bytes: int = Field(default=1_000_000, gt=0)
-
-    @field_validator("sequence")
-    @classmethod
-    def _one_group(cls, pattern: str) -> str:
-        if pattern and re.compile(pattern).groups != 1:
-            raise ValueError("needs exactly one group, around the number or date")
-        return pattern
-
-
-class Site(_Frozen):
-    """One site: the profile its exports follow and, for labs.csv, the laboratory it sends samples to."""
-
     profile: str
+    profiles: dict[str, str] = Field(default_factory=dict)
     lab: str = ""
 
 
@@ -213,7 +186,8 @@ class Study(_Frozen):
 
     @model_validator(mode="after")
     def _references(self) -> Study:
-        if unknown := sorted({s.profile for s in self.sites.values()} - set(self.profiles)):
+        named = {name for s in self.sites.values() for name in (s.profile, *s.profiles.values())}
+        if unknown := sorted(named - set(self.profiles)):
             raise ValueError(f"sites name profiles that do not exist: {unknown}")
         if unknown := sorted(set(self.domains) - set(cdisc.DOMAINS)):
             raise ValueError(f"unknown domains: {unknown}")
@@ -227,9 +201,10 @@ class Study(_Frozen):
             raise ValueError("an analyte is named twice")
         return self
 
-    def profile(self, siteid: str) -> Profile:
-        """Return how `siteid` writes its exports."""
-        return self.profiles[self.sites[siteid].profile]
+    def profile(self, siteid: str, domain: str = "") -> Profile:
+        """Return how `siteid` writes its exports of `domain`."""
+        site = self.sites[siteid]
+        return self.profiles[site.profiles.get(domain, site.profile)]
 
     @cached_property
     def blinded(self) -> str:
@@ -267,8 +242,11 @@ class Study(_Frozen):
             ),
             "ranges": _table(list(self.ranges), dict.fromkeys(RANGE_COLUMNS, text)),
             "sites": _table(
-                [{"SITEID": k, "lab": s.lab or None} for k, s in sorted(self.sites.items())],
-                {"SITEID": text, "lab": text},
+                [
+                    {"SITEID": k, "lab": s.lab or None, "timezone": self.profile(k).timezone}
+                    for k, s in sorted(self.sites.items())
+                ],
+                {"SITEID": text, "lab": text, "timezone": text},
             ),
         }
 

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import BATCH_ROWS, read_export
 from msc_pipeline.readers.delimited import read_delimited
-from msc_pipeline.study import Domain, Profile
+from msc_pipeline.study import Domain
 
 DOMAIN = Domain(
     update="cumulative",

@@ -85,8 +85,8 @@ def test_a_third_study_is_there_once_its_folder_is(project: Path) -> None:
     assert study.profile("XB").delimiter == ";"
     assert study.domains["LB"].update == "incremental"
     assert study.relations()["sites"].to_pylist() == [
-        {"SITEID": "XA", "lab": None},
-        {"SITEID": "XB", "lab": "NORTH"},
+        {"SITEID": "XA", "lab": None, "timezone": "UTC"},
+        {"SITEID": "XB", "lab": "NORTH", "timezone": "UTC"},
     ]
 
 

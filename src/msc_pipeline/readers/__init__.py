@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from msc_pipeline import cdisc
 from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.profiles import Profile
 from msc_pipeline.readers.delimited import Row, read_delimited
-from msc_pipeline.study import Domain, Profile
+from msc_pipeline.study import Domain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +55,7 @@ def _plan(header: list[str], profile: Profile, domain: Domain) -> _Plan:
     if len({name.upper() for name in header}) != len(header):
         raise DeliveryRejected("HEADER_DUPLICATE", "Two columns have the same name.")
     dropped = set(profile.drop)
-    names = {i: profile.columns.get(name, name) for i, name in enumerate(header) if name not in dropped}
+    names = {i: profile.names(name, "")[0] for i, name in enumerate(header) if name not in dropped}
     if len(set(names.values())) != len(names):
         raise DeliveryRejected("HEADER_DUPLICATE", "Two columns have the same standard name.")
     known = set(domain.columns)

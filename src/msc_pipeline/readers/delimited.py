@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.profiles import Profile
 from msc_pipeline.storage import CHUNK
-from msc_pipeline.study import Profile
 
 FAULTS = {
     "FIELD_SIZE": "a field is too long, or its quote is not closed",
