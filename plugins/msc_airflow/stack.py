@@ -1,6 +1,6 @@
-"""Airflow on this machine, embedded: `python -m msc_airflow.stack run|up [--study S] [--port N]`.
+"""Airflow on this machine, embedded: `python -m msc_airflow.stack run|up [--study S …] [--port N]`.
 
-`run` starts from an empty run folder, writes the study's sample exports, lets the DAGs do the work under a
+`run` starts from an empty run folder, writes the studies' sample exports, lets the DAGs do the work under a
 real scheduler, stops everything and says what came out. `up` keeps Airflow serving until Ctrl-C.
 
 Belongs here: the environment of the embedded Airflow and the order of events. Does not: a production
@@ -149,11 +149,11 @@ class Stack:
             extra = ("--port", str(self.port)) if name == "api-server" else ()
             processes.start(name, _airflow(*words, *extra), self.env)
 
-    def wait_ready(self, processes: Processes, study_id: str) -> None:
-        """Wait until every service is healthy and the study's DAGs are known."""
+    def wait_ready(self, processes: Processes, *studies: str) -> None:
+        """Wait until every service is healthy and the studies' DAGs are known."""
         wait_until(self.api.healthy, processes, HEALTH_SECONDS, "Airflow's health")
-        known = partial(self._known, set(dag_ids(study_id)))
-        wait_until(known, processes, HEALTH_SECONDS, f"the DAGs of {study_id}")
+        known = partial(self._known, {dag_id for study_id in studies for dag_id in dag_ids(study_id)})
+        wait_until(known, processes, HEALTH_SECONDS, f"the DAGs of {' and '.join(studies)}")
 
     def switch_on(self, study_id: str) -> None:
         """Let the study's DAGs run."""
@@ -204,32 +204,44 @@ def _airflow(*words: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *words]
 
 
-def run(stack: Stack, study_id: str) -> int:
+def run(stack: Stack, studies: tuple[str, ...]) -> int:
     """Do the whole job once from an empty run folder. Returns: 0 when the outcomes are the expected ones."""
-    ingest, curate, _ = dag_ids(study_id)
     started = time.monotonic()
     with stack.processes(fresh=True) as processes:
         with progress.step("set up Airflow's database"):
             stack.migrate(processes)
         stack.start(processes)
-        with progress.step("write the sites' sample exports"):
-            report = write_exports(stack, study_id)
+        reports = {}
+        for study_id in studies:
+            with progress.step(f"write the sample exports of {study_id}"):
+                reports[study_id] = write_exports(stack, study_id)
         with progress.step("start API server, scheduler and DAG processor"):
-            stack.wait_ready(processes, study_id)
-        run_id = stack.api.trigger(ingest)  # before the schedule is on, so that this run is the first
-        stack.switch_on(study_id)
-        stack.follow(processes, ingest, run_id)
-        if stack.outcome(ingest, run_id, "announce") == "success":
-            stack.follow(processes, curate, stack.next_run(processes, curate, set()))
-        faults = summary.system_faults(stack.api, (ingest, curate))
+            stack.wait_ready(processes, *studies)
+        faults = _ingest_and_curate(stack, processes, studies)
         with progress.step("stop Airflow"):
             processes.stop()
-    code = summary.show(study_id, stack.settings, report, faults)
+    codes = [summary.show(name, stack.settings, reports[name], faults[name]) for name in studies]
     progress.say(
         f"\n{time.monotonic() - started:.0f} s in all. Next: make up serves Airflow on what is here;"
     )
     progress.say(f"logs are in {stack.root / 'logs'}, each task's in {stack.root / 'airflow' / 'logs'}.")
-    return code
+    return max(codes)
+
+
+def _ingest_and_curate(stack: Stack, processes: Processes, studies: tuple[str, ...]) -> dict[str, list[str]]:
+    """Run every study's ingest, side by side, and the curate that follows it; return what failed, by study."""
+    runs = {}
+    for study_id in studies:  # before the schedules are on, so that these runs are the first
+        runs[study_id] = stack.api.trigger(dag_ids(study_id)[0])
+        stack.switch_on(study_id)
+    faults = {}
+    for study_id, run_id in runs.items():
+        ingest, curate, _ = dag_ids(study_id)
+        stack.follow(processes, ingest, run_id)
+        if stack.outcome(ingest, run_id, "announce") == "success":
+            stack.follow(processes, curate, stack.next_run(processes, curate, set()))
+        faults[study_id] = summary.system_faults(stack.api, (ingest, curate))
+    return faults
 
 
 def write_exports(stack: Stack, study_id: str) -> SampleReport:
@@ -243,49 +255,51 @@ def write_exports(stack: Stack, study_id: str) -> SampleReport:
     )
 
 
-def up(stack: Stack, study_id: str) -> int:
+def up(stack: Stack, studies: tuple[str, ...]) -> int:
     """Serve until Ctrl-C, on what an earlier run left or on an empty folder."""
     with stack.processes(fresh=False) as processes:
         with progress.step("set up Airflow's database"):
             stack.migrate(processes)
         with progress.step("start API server, scheduler and DAG processor"):
             stack.start(processes)
-            stack.wait_ready(processes, study_id)
-            stack.switch_on(study_id)
-        landing = stack.settings.landing / study_id
+            stack.wait_ready(processes, *studies)
+            for study_id in studies:
+                stack.switch_on(study_id)
+        landing = stack.settings.landing
         progress.say(f"Airflow is at [bold]{stack.api.url}[/bold] (this machine only, no log-in).")
-        progress.say(f"The DAGs of {study_id} are on; put exports under {landing}/<site>/. Ctrl-C stops it.")
+        progress.say(f"The DAGs of {' and '.join(studies)} are on. Ctrl-C stops it.")
+        progress.say(f"Put exports under {landing}/<study>/<site>/.")
         while True:
             processes.check()
             time.sleep(1.0)
 
 
-def sampled_study(project: Path) -> str:
-    """Return the only study with sample exports. Raises: UsageError STUDY_UNNAMED when there is not just one."""
-    found = [
+def sampled_studies(project: Path) -> tuple[str, ...]:
+    """Return the studies with sample exports. Raises: UsageError STUDY_UNNAMED when there is none."""
+    found = tuple(
         study_id
         for study_id in study_ids(project)
         if (project / "studies" / study_id / "sample.yaml").is_file()
-    ]
-    if len(found) != 1:
-        raise UsageError(
-            "STUDY_UNNAMED", f"{len(found)} studies have sample exports", hint="name one: --study"
-        )
-    return found[0]
+    )
+    if not found:
+        raise UsageError("STUDY_UNNAMED", "no study has sample exports", hint="name one: --study")
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line. Exit codes: 0 as expected, 1 not, 2 usage, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m msc_airflow.stack", description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=("run", "up"))
-    parser.add_argument("--study", help="folder under studies/ (default: the one that has sample data)")
+    parser.add_argument(
+        "--study", action="append", help="folder under studies/ (default: all that have sample data)"
+    )
     parser.add_argument("--port", type=int, default=PORT, help=f"of the API server (default {PORT})")
     parser.add_argument("--root", type=Path, default=Path(".run"), help="folder for everything it writes")
     words = parser.parse_args(argv)
     try:
         stack = Stack(words.root, words.port)
-        study_id = words.study or sampled_study(stack.settings.project)
-        return (run if words.command == "run" else up)(stack, study_id)
+        studies = tuple(words.study or sampled_studies(stack.settings.project))
+        return (run if words.command == "run" else up)(stack, studies)
     except KeyboardInterrupt:
         progress.say("Stopped; nothing is left running.")
         return 0 if words.command == "up" else 130

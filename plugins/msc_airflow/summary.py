@@ -82,7 +82,7 @@ def show(study_id: str, settings: Settings, report: SampleReport, faults: list[s
     wrong = [*faults, *unexpected(rows, report)]
     if release is None or not release.is_file():
         wrong.append("there is no release")
-    _show_sites(rows)
+    _show_sites(study_id, rows)
     _show_refused(rows)
     if release is not None and release.is_file():
         say(f"\n[bold]Release[/bold] {plain(release.parent.name)}: {plain(release)}")
@@ -95,8 +95,8 @@ def show(study_id: str, settings: Settings, report: SampleReport, faults: list[s
     return 1 if wrong else 0
 
 
-def _show_sites(rows: list[dict[str, Any]]) -> None:
-    table = Table(title="Rows by site", title_justify="left", title_style="bold")
+def _show_sites(study_id: str, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=f"{study_id}: rows by site", title_justify="left", title_style="bold")
     table.add_column("site")
     for name in ("files", "accepted", "quarantined", "rejected"):
         table.add_column(name, justify="right")

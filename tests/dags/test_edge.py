@@ -169,14 +169,16 @@ def test_a_run_is_as_expected_only_when_every_outcome_and_row_sum_is(
     assert all(text in line for text, line in zip(wrong, found, strict=True))
 
 
-def test_the_default_study_is_the_only_one_with_sample_exports(tmp_path: Path) -> None:
+def test_the_default_studies_are_those_with_sample_exports(tmp_path: Path) -> None:
     for study in ("a", "b"):
         (tmp_path / "studies" / study).mkdir(parents=True)
         (tmp_path / "studies" / study / "study.yaml").touch()
     with pytest.raises(UsageError, match="STUDY_UNNAMED"):
-        stack.sampled_study(tmp_path)
+        stack.sampled_studies(tmp_path)
     (tmp_path / "studies" / "b" / "sample.yaml").touch()
-    assert stack.sampled_study(tmp_path) == "b"
+    assert stack.sampled_studies(tmp_path) == ("b",)
+    (tmp_path / "studies" / "a" / "sample.yaml").touch()
+    assert stack.sampled_studies(tmp_path) == ("a", "b")
 
 
 def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
