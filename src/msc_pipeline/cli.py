@@ -63,6 +63,9 @@ def sample(
     study: StudyOption,
     landing: Annotated[Path, typer.Option("--landing", help="Folder to write <study>/<SITEID>/ exports to.")],
     scale: Annotated[int, typer.Option(min=1, help="Times as many subjects, for benchmarks.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Another simulated trial; default: the study's own seed.")
+    ] = None,
     closed: Annotated[
         Path | None,
         typer.Option(help="Folder for what tells the arm; default: `closed` beside the landing folder."),
@@ -77,7 +80,7 @@ def sample(
 
     aside = closed or landing.resolve().parent / "closed"
     report = write_sample(
-        _study(study), landing, closed=aside, scale=scale, plant_bad_file=plant_bad_file,
+        _study(study), landing, closed=aside, scale=scale, seed=seed, plant_bad_file=plant_bad_file,
         project=Settings.from_env().project,
     )  # fmt: skip
     _show(report.as_dict(), json_)

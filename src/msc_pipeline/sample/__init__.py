@@ -7,9 +7,10 @@ and the planted bad files of a demonstration. Does not: any study by name (studi
 from __future__ import annotations
 
 from msc_pipeline.sample.planting import PlantedFile
+from msc_pipeline.sample.report import DomainCount, SampleReport
 from msc_pipeline.sample.source import read_sources
 from msc_pipeline.sample.spec import SampleSpec, load_spec
-from msc_pipeline.sample.writing import DomainCount, SampleReport, write_sample
+from msc_pipeline.sample.writing import write_sample
 
 __all__ = [
     "DomainCount",

@@ -1,4 +1,4 @@
-"""The shape of studies/<id>/sample.yaml: which data of which package become which columns of which export.
+"""The shape of studies/<id>/sample.yaml: which data of which package become which export, or what is simulated.
 
 Belongs here: the model and its agreement with the study. Does not: reading data (source).
 """
@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from msc_pipeline.errors import ConfigError
+from msc_pipeline.sample.simulation import DOMAINS, Simulated
 from msc_pipeline.study import Study
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -63,6 +64,19 @@ class Export(_Frozen):
         return self
 
 
+class SimulatedSpec(_Frozen):
+    """A sample that is drawn, not taken from a package; domains: the columns of each export, in order."""
+
+    simulated: Simulated
+    domains: dict[str, tuple[str, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> SimulatedSpec:
+        if unknown := sorted(set(self.domains) - set(DOMAINS)):
+            raise ValueError(f"no such domain can be simulated: {unknown}")
+        return self
+
+
 class SampleSpec(_Frozen):
     """A sample: package and collection, the step between copies of a subject number, exports by domain."""
 
@@ -72,7 +86,7 @@ class SampleSpec(_Frozen):
     domains: dict[str, Export] = Field(min_length=1)
 
 
-def load_spec(study: Study, project: Path) -> SampleSpec:
+def load_spec(study: Study, project: Path) -> SampleSpec | SimulatedSpec:
     """Read studies/<id>/sample.yaml and check that the study lets every exported column land, and no closed one.
 
     Raises: ConfigError SAMPLE_UNAVAILABLE when the study has none, SAMPLE_INVALID naming the field.
@@ -84,24 +98,50 @@ def load_spec(study: Study, project: Path) -> SampleSpec:
         )
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        spec = SampleSpec.model_validate(raw)
+        model = SimulatedSpec if isinstance(raw, dict) and "simulated" in raw else SampleSpec
+        spec = model.model_validate(raw)
     except yaml.YAMLError:
         raise _invalid(study, "not YAML") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "sample"
         raise _invalid(study, f"{where}: {first['msg']}") from None
-    for domain, export in spec.domains.items():
-        _agree(study, domain, export)
+    if isinstance(spec, SimulatedSpec):
+        _agree_simulated(study, spec)
+    else:
+        for domain, export in spec.domains.items():
+            _agree(study, domain, export)
     return spec
 
 
-def _agree(study: Study, domain: str, export: Export) -> None:
+def _agree_simulated(study: Study, spec: SimulatedSpec) -> None:
+    for domain, columns in spec.domains.items():
+        _may_land(study, domain, columns)
+    simulated = spec.simulated
+    units = {analyte.LBTESTCD for analyte in study.analytes}
+    drawn = {code for panel in simulated.laboratory.panels.values() for code in panel.tests}
+    planned = {visit.VISIT for visit in study.visits}
+    if strange := sorted(drawn - units):
+        raise _invalid(study, f"simulated.laboratory: not analytes of the study: {strange}")
+    if strange := sorted({v for p in simulated.laboratory.panels.values() for v in p.visits} - planned):
+        raise _invalid(study, f"simulated.laboratory: not visits of the study: {strange}")
+    if strange := sorted(set(simulated.sites) - set(study.sites)):
+        raise _invalid(study, f"simulated.sites: not sites of the study: {strange}")
+    if set(simulated.randomisation.doses) != {arm.ARMCD for arm in study.arms}:
+        raise _invalid(study, "simulated.randomisation.doses: not the arms of the study")
+
+
+def _may_land(study: Study, domain: str, columns: tuple[str, ...]) -> set[str]:
     if domain not in study.domains:
         raise _invalid(study, f"domains.{domain}: the study does not collect it")
     may_land = set(study.domains[domain].columns)
-    if strange := sorted(set(export.columns) - may_land):
+    if strange := sorted(set(columns) - may_land):
         raise _invalid(study, f"domains.{domain}.columns: the study lets no such column land: {strange}")
+    return may_land
+
+
+def _agree(study: Study, domain: str, export: Export) -> None:
+    may_land = _may_land(study, domain, export.columns)
     hidden = set(export.closed.columns) - set(export.columns) if export.closed else set()
     if leaking := sorted(hidden & may_land):
         raise _invalid(study, f"domains.{domain}.closed: the study would let these land: {leaking}")

@@ -12,16 +12,19 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msc_pipeline import cdisc, storage
+from msc_pipeline import cdisc
 from msc_pipeline.errors import ConfigError, UsageError
+from msc_pipeline.sample.placing import put_closed, put_export
 from msc_pipeline.sample.planting import CUT_BYTES, PlantedFile, faulty_rows
+from msc_pipeline.sample.report import DomainCount, SampleReport
 from msc_pipeline.sample.source import Row, Source, read_sources, source_of
-from msc_pipeline.sample.spec import Export, load_spec
+from msc_pipeline.sample.spec import Export, SimulatedSpec, load_spec
+from msc_pipeline.sample.trial import write_trial
 from msc_pipeline.settings import PROJECT
 from msc_pipeline.study import Study
 
@@ -30,33 +33,6 @@ if TYPE_CHECKING:
 
 _MARKS = {"USUBJID": "\x01", "SUBJID": "\x02"}
 _NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class DomainCount:
-    """Source rows of one domain: source = exported + closed_only."""
-
-    domain: str
-    source: int
-    exported: int
-    closed_only: int
-
-
-@dataclass(frozen=True)
-class SampleReport:
-    """What was written. `files` counts exports with the planted ones; planted rows are not in `domains`."""
-
-    study: str
-    sites: int
-    subjects: int
-    files: int
-    domains: tuple[DomainCount, ...]
-    planted: tuple[PlantedFile, ...]
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values, as for --json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -151,8 +127,6 @@ class _Desk:
         self, name: str, source: Source, site: tuple[str, _Site], *, tail: str = "", cut: int = 0
     ) -> str:
         """Write one site's file; `tail` follows the copies, `cut` bytes are missing at the end."""
-        path = self.landing / self.study.id / site[0] / name
-        hidden = path.with_name(f".{name}")  # a dot file is no export; the rename makes it one, whole
 
         def fill(temporary: Path) -> None:
             with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -163,20 +137,19 @@ class _Desk:
             if cut:
                 os.truncate(temporary, temporary.stat().st_size - cut)
 
-        storage.put(hidden, fill, mode=0o644)
-        hidden.replace(path)
-        storage.sync_folder(path.parent)
+        put_export(self.landing / self.study.id / site[0] / name, fill)
         if self.on_file:
             self.on_file(f"{site[0]}/{name}")
         return f"{site[0]}/{name}"
 
 
-def write_sample(
+def write_sample(  # noqa: PLR0913 - the options of one command
     study: Study,
     landing: Path,
     *,
     closed: Path,
     scale: int = 1,
+    seed: int | None = None,
     plant_bad_file: bool = False,
     project: Path = PROJECT,
     tables: Mapping[str, pa.Table] | None = None,
@@ -185,8 +158,9 @@ def write_sample(
     """Write landing/<study>/<SITEID>/<domain>_<SITEID>.csv and closed/<study>/<list>.parquet.
 
     closed: a folder outside `landing`, readable by its owner only. scale: copies of every subject, each under a
-    number of its own; memory does not grow with it. plant_bad_file: adds two bad resends (planting). tables:
-    datasets to use instead of the package's. on_file: told each file's name. A watcher never sees half a file.
+    number of its own; memory does not grow with it. seed: of a simulated trial, instead of its own.
+    plant_bad_file: adds two bad resends (planting). tables: datasets to use instead of the package's. on_file: told
+    each file's name. A watcher never sees half a file.
 
     Raises: ConfigError SAMPLE_UNAVAILABLE, SAMPLE_INVALID; UsageError SAMPLE_SCALE, CLOSED_PLACE.
     """
@@ -196,6 +170,8 @@ def write_sample(
         raise UsageError("CLOSED_PLACE", "the closed list may not lie in the landing folder")
     if scale < 1:
         raise UsageError("SAMPLE_SCALE", "the scale is a whole number from 1")
+    if isinstance(spec, SimulatedSpec):
+        return write_trial(study, spec, landing, closed, seed=seed, scale=scale, on_file=on_file)
     datasets = read_sources(spec) if tables is None else tables
     desk = _Desk(study, landing, closed, _Copies(scale, spec.subject_step), plant_bad_file, on_file)
     written = [desk.domain(domain, export, datasets) for domain, export in spec.domains.items()]
@@ -266,19 +242,8 @@ def _plant(desk: _Desk, source: Source, by_site: dict[str, _Site]) -> tuple[Plan
 
 
 def _write_closed(folder: Path, name: str, table: pa.Table, copies: _Copies) -> None:
-    """Write all rows of a closed list, for every copy of the subjects; only the owner can read it."""
-    import pyarrow.parquet as pq
-
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-
-    def fill(temporary: Path) -> None:
-        temporary.touch(mode=0o600)
-        with pq.ParquetWriter(temporary, table.schema, compression="zstd") as writer:
-            for part in _renamed(table, copies):
-                writer.write_table(part)
-
-    storage.put(folder / f"{name}.parquet", fill, mode=0o600)
+    """Write all rows of a closed list, for every copy of the subjects."""
+    put_closed(folder / f"{name}.parquet", table.schema, _renamed(table, copies))
 
 
 def _renamed(table: pa.Table, copies: _Copies) -> Iterator[pa.Table]:
