@@ -46,7 +46,9 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
     relative = f"{study.id}/staged/{delivery['domain']}/{delivery['id']:08d}-{name}.parquet"
     raw = check(base / "raw" / delivery["sha256"], delivery["sha256"])
     try:
-        sha256, rows = stage_file(raw, profile, domain, settings.home / relative)
+        sha256, rows = stage_file(
+            raw, profile, domain, settings.home / relative, code=delivery["domain"], name=delivery["file"]
+        )
         if delivery["rows_declared"] not in (None, rows):
             raise DeliveryRejected(
                 "COUNT_MISMATCH",
@@ -65,10 +67,13 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
     log.info("staged delivery=%d rows=%d", delivery["id"], rows)
 
 
-def stage_file(source: Path, profile: Profile, domain: Domain, target: Path) -> tuple[str, int]:
-    """Write `source` as a staged part at `target`; return (sha256, rows)."""
+def stage_file(
+    source: Path, profile: Profile, domain: Domain, target: Path, *, code: str, name: str
+) -> tuple[str, int]:
+    """Write `source`, sent as `name`, as a staged part at `target`; return (sha256, rows)."""
     counted = [0]
-    sha256 = put(target, lambda temporary: _write(read_export(source, profile, domain), temporary, counted))
+    batches = read_export(source, profile, domain, code, name)
+    sha256 = put(target, lambda temporary: _write(batches, temporary, counted))
     return sha256, counted[0]
 
 

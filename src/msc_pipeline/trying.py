@@ -40,7 +40,8 @@ def try_file(study: Study, site: str, file: Path, settings: Settings, *, domain:
             raise DeliveryRejected("SIZE", "The file is larger than the site's profile allows.")
         with tempfile.TemporaryDirectory(prefix="msc-check-") as folder:
             staged = Path(folder) / "staged.parquet"
-            stage_file(file, study.profile(site, name), study.domains[name], staged)
+            mine = study.profile(site, name)
+            stage_file(file, mine, study.domains[name], staged, code=name, name=file.name)
             rules = load_rules(study, name, settings.project)
             delivery = {"site": site, "domain": name, "sha256": sha256_of(file)}
             connection = open_delivery(study, delivery, staged, rules, settings)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
-from msc_pipeline.readers import BATCH_ROWS, read_export
-from msc_pipeline.readers.delimited import read_delimited
+from msc_pipeline.readers import read_export
+from msc_pipeline.readers.delimited import open_delimited
+from msc_pipeline.readers.raw import BATCH_ROWS
 from msc_pipeline.study import Domain
 
 DOMAIN = Domain(
@@ -255,9 +256,8 @@ def test_the_field_limit_of_one_profile_outlives_no_reading(tmp_path: Path) -> N
     read_bytes(tmp_path, HEADER + b"T,S,1,12345678,N\n", max_field_bytes=8)
     with pytest.raises(DeliveryRejected):
         read_bytes(tmp_path, HEADER + b"T,S,1,123456789,N\n", max_field_bytes=8)
-    rows = read_delimited(tmp_path / "ae.csv", Profile(max_field_bytes=8))
-    next(rows)
-    rows.close()
+    opened = open_delimited(tmp_path / "ae.csv", Profile(max_field_bytes=30))
+    del opened
     assert csv.field_size_limit() == before
 
 

@@ -1,149 +1,112 @@
 """Readers: one export file → its cells as text under standard names, row by row, or a clear rejection.
 
-Belongs here: the face every format shares: header against the allow-list, site names to standard names, value
-maps, rows that cannot be split. A format module (delimited) yields raw rows and knows nothing of studies.
-Does not: types, units, dates; they are judged later, from the text as it came.
+Belongs here: choosing the format, and the way every format goes: header plan, raw batches, standard columns.
+A format module yields raw batches and knows nothing of studies. Does not: types, ranges, rules; they are judged
+later, from the text as it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msc_pipeline import cdisc
 from msc_pipeline.errors import DeliveryRejected
-from msc_pipeline.profiles import Profile
-from msc_pipeline.readers.delimited import Row, read_delimited
+from msc_pipeline.profiles import FORMATS, Profile
+from msc_pipeline.readers.header import plan_header
+from msc_pipeline.readers.raw import FIELD_COUNT, RawTable
+from msc_pipeline.readers.standardising import standard_columns
 from msc_pipeline.study import Domain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_ROWS = 50_000
+OPENERS = {
+    "csv": ("delimited", "open_delimited"),
+    "redcap": ("delimited", "open_delimited"),
+    "xlsx": ("workbook", "open_workbook"),
+    "xpt": ("transport", "open_transport"),
+    "dataset-json": ("dataset_json", "open_dataset_json"),
+    "parquet": ("columnar", "open_parquet"),
+}
+"""Format → module and function `(path, profile) -> RawTable`; a module is imported when its format is met."""
+
+SIGNATURES = (
+    (b"PK\x03\x04", ("xlsx", "csv", "redcap")),
+    (b"PAR1", ("parquet",)),
+    (b"HEADER RECORD*******", ("xpt",)),
+    (b"\xd0\xcf\x11\xe0", ()),
+    (b"\x1f\x8b", ("csv", "redcap", "dataset-json")),
+)
+"""First bytes → the formats that may start with them. The CSV reader itself names what is wrong with an archive."""
+
+SIGNED = ("xlsx", "xpt", "parquet")
+"""Formats that always start with a signature."""
 
 
-def read_export(path: Path, profile: Profile, domain: Domain) -> Iterator[pa.RecordBatch]:
+def read_export(
+    path: Path, profile: Profile, domain: Domain, code: str = "", name: str = ""
+) -> Iterator[pa.RecordBatch]:
     """Yield batches of text columns: every column of `domain` (missing ones null), SRC_ROW, FAULT.
 
+    code: the domain's, as LB. name: the file's own, when `path` is a copy under another.
     SRC_ROW is the line at which the row starts; the header is line 1. FAULT is null, or says why a row could
     not be split into columns; its cells are then null.
     Raises: DeliveryRejected with the code of the fault; it never quotes the file.
     """
-    rows = read_delimited(path, profile)
-    header = next(rows).cells or []
-    plan = _plan(header, profile, domain)
-    yield from _batches(rows, header, plan, profile, domain)
+    table = _open(path, profile, name or path.name)
+    plan = plan_header(table.header, profile, domain, code)
+    names = domain.columns
+    rows = short = 0
+    for raw in table.batches(plan.free_text):
+        rows += len(raw.lines)
+        if rows > profile.max_rows:
+            raise DeliveryRejected("SIZE", "The file has more rows than the site's profile allows.")
+        short += raw.faults.to_pylist().count(FIELD_COUNT) if raw.faults.null_count < len(raw.faults) else 0
+        columns = standard_columns(raw, plan, profile, names)
+        yield _batch(columns, raw.lines, raw.faults)
+    if rows and short == rows:
+        raise DeliveryRejected("FIELD_COUNT_ALL", "No row has as many fields as the header.")
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Where each standard column stands in the file, and which cells may hold line breaks."""
-
-    positions: dict[str, int]
-    free_text: frozenset[int]
-    width: int
-    delimiter: str
-
-
-def _plan(header: list[str], profile: Profile, domain: Domain) -> _Plan:
-    if len(header) == 1 and any(mark in header[0] for mark in ",;\t|"):
-        raise DeliveryRejected("DELIMITER", "The header has one column: the delimiter is not the profile's.")
-    if any(not name.strip() for name in header):
-        raise DeliveryRejected("HEADER_BLANK", "A column has no name.")
-    if len({name.upper() for name in header}) != len(header):
-        raise DeliveryRejected("HEADER_DUPLICATE", "Two columns have the same name.")
-    dropped = set(profile.drop)
-    names = {i: profile.names(name, "")[0] for i, name in enumerate(header) if name not in dropped}
-    if len(set(names.values())) != len(names):
-        raise DeliveryRejected("HEADER_DUPLICATE", "Two columns have the same standard name.")
-    known = set(domain.columns)
-    if not known & set(names.values()):
-        raise DeliveryRejected("HEADER_MISSING", "The first line holds no column name of this domain.")
-    if unknown := [str(i + 1) for i, name in names.items() if name not in known]:
-        where = ", ".join(unknown)
-        raise DeliveryRejected("COLUMN_UNKNOWN", f"Columns that are not on the allow-list, at: {where}.")
-    if missing := [name for name in domain.required if name not in names.values()]:
-        raise DeliveryRejected("COLUMN_MISSING", f"Required columns are missing: {', '.join(missing)}.")
-    positions = {name: i for i, name in names.items()}
-    free = frozenset(i for name, i in positions.items() if name in domain.free_text)
-    free |= {header.index(name) for name in dropped if name in header}
-    return _Plan(positions, free, len(header), profile.delimiter)
-
-
-def _batches(
-    rows: Iterator[Row], header: list[str], plan: _Plan, profile: Profile, domain: Domain
-) -> Iterator[pa.RecordBatch]:
+def _batch(
+    columns: dict[str, pa.StringArray], lines: pa.Int64Array, faults: pa.StringArray
+) -> pa.RecordBatch:
     import pyarrow as pa
 
-    names = domain.columns
-    picks = [plan.positions.get(name) for name in names]
-    maps = [profile.values.get(name) for name in names]
-    schema = pa.schema(
-        [(cdisc.SITE_CELL if name == "SITEID" else name, pa.string()) for name in names]
-        + [("SRC_ROW", pa.int64()), ("FAULT", pa.string())]
-    )
-    columns: list[list[str | None]] = [[] for _ in names]
-    lines: list[int] = []
-    faults: list[str | None] = []
-    total = short = 0
-
-    def batch() -> pa.RecordBatch:
-        arrays = [pa.array(c, pa.string()) for c in columns]
-        made = pa.record_batch(
-            [*arrays, pa.array(lines, pa.int64()), pa.array(faults, pa.string())], schema=schema
-        )
-        for values in columns:
-            values.clear()
-        lines.clear()
-        faults.clear()
-        return made
-
-    for row in rows:
-        total += 1
-        fault, cells = _fault(row, header, plan)
-        lines.append(row.line)
-        faults.append(fault)
-        short += fault == "FIELD_COUNT"
-        for values, pick, mapping in zip(columns, picks, maps, strict=True):
-            if cells is None or pick is None:
-                values.append(None)
-            else:
-                cell = cells[pick]
-                values.append((mapping.get(cell, cell) if mapping else cell) or None)
-        if len(lines) >= BATCH_ROWS:
-            yield batch()
-    if total and short == total:
-        raise DeliveryRejected("FIELD_COUNT_ALL", "No row has as many fields as the header.")
-    yield batch()
+    arrays = {cdisc.SITE_CELL if name == "SITEID" else name: column for name, column in columns.items()}
+    return pa.record_batch({**arrays, "SRC_ROW": lines, "FAULT": faults})
 
 
-def _fault(row: Row, header: list[str], plan: _Plan) -> tuple[str | None, list[str] | None]:
-    """Return (why the row cannot be used, its cells); a line break outside free text rejects the file."""
-    cells = row.cells
-    if row.lines > 1 and _swallows(row, plan):
-        raise DeliveryRejected(
-            "NEWLINE_IN_FIELD", f"Line {row.line}: a field runs over a line end; a quote may be missing."
-        )
-    if len(cells) != plan.width:
-        return "FIELD_COUNT", None
-    if cells == header:
-        return "REPEATED_HEADER", None
-    return None, cells
+def format_of(name: str, profile: Profile) -> str:
+    """Return the format of a file of this name, by its extension unless the profile fixes it.
 
-
-def _swallows(row: Row, plan: _Plan) -> bool:
-    """Say whether a field over several lines may be two stray quotes with whole rows between them.
-
-    It may unless only free text runs over line ends and the row is complete, and even then when as many
-    delimiters stand between the quotes as those lines would have as rows.
+    Raises: DeliveryRejected FORMAT.
     """
-    cells = row.cells
-    broken = [i for i, cell in enumerate(cells) if "\n" in cell or "\r" in cell]
-    inside = sum(cells[i].count(plan.delimiter) for i in broken)
-    return (
-        len(cells) != plan.width
-        or not plan.free_text.issuperset(broken)
-        or inside == (plan.width - 1) * (row.lines - 1)
-    )
+    if profile.format != "by_extension":
+        return profile.format
+    for known, extensions in FORMATS.items():
+        if name.lower().endswith(extensions):
+            return known
+    raise DeliveryRejected("FORMAT", "The file's extension stands for no format that is read.")
+
+
+def _open(path: Path, profile: Profile, name: str) -> RawTable:
+    """Open a file in its format, once its first bytes agree."""
+    chosen = format_of(name, profile)
+    with path.open("rb") as file:
+        start = file.read(32)
+    fitting = next((formats for magic, formats in SIGNATURES if start.startswith(magic)), None)
+    if start and (chosen not in fitting if fitting is not None else chosen in SIGNED):
+        raise DeliveryRejected(
+            "FORMAT", "The content is not of the format that the name or the profile says."
+        )
+    module, function = OPENERS[chosen]
+    try:
+        opener = getattr(import_module(f"msc_pipeline.readers.{module}"), function)
+    except ModuleNotFoundError:
+        raise DeliveryRejected("FORMAT", "This format cannot be read yet.") from None
+    table: RawTable = opener(path, profile)
+    return table

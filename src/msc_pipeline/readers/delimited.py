@@ -17,6 +17,7 @@ from pathlib import Path
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
+from msc_pipeline.readers.raw import BATCH_ROWS, FIELD_COUNT, REPEATED_HEADER, RawBatch, RowBuilder
 from msc_pipeline.storage import CHUNK
 
 FAULTS = {
@@ -26,7 +27,7 @@ FAULTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class _Row:
     """One record: the line it starts at, how many lines it spans, its cells as text."""
 
     line: int
@@ -34,11 +35,62 @@ class Row:
     cells: list[str]
 
 
-def read_delimited(path: Path, profile: Profile) -> Iterator[Row]:
-    """Yield the header, then every record that is not blank.
+class Delimited:
+    """An opened CSV: its header has been read, its rows have not."""
+
+    def __init__(self, path: Path, profile: Profile) -> None:
+        self._rows = _read(path, profile)
+        self._delimiter = profile.delimiter
+        self.header = next(self._rows).cells
+
+    def batches(self, free_text: frozenset[int]) -> Iterator[RawBatch]:
+        """Yield the rows; a row of another width, or the header again, is a fault.
+
+        Raises: DeliveryRejected NEWLINE_IN_FIELD where a line end stands outside free text, and what opening
+        raises.
+        """
+        built = RowBuilder(len(self.header))
+        for row in self._rows:
+            if row.lines > 1 and self._swallows(row, free_text):
+                raise DeliveryRejected(
+                    "NEWLINE_IN_FIELD",
+                    f"Line {row.line}: a field runs over a line end; a quote may be missing.",
+                )
+            if len(row.cells) != len(self.header):
+                built.add_fault(row.line, FIELD_COUNT)
+            elif row.cells == self.header:
+                built.add_fault(row.line, REPEATED_HEADER)
+            else:
+                built.add(row.line, row.cells)
+            if len(built) >= BATCH_ROWS:
+                yield built.take()
+        yield built.take()
+
+    def _swallows(self, row: _Row, free_text: frozenset[int]) -> bool:
+        """Say whether a field over several lines may be two stray quotes with whole rows between them.
+
+        It may unless only free text runs over line ends and the row is complete, and even then when as many
+        delimiters stand between the quotes as those lines would have as rows.
+        """
+        broken = [i for i, cell in enumerate(row.cells) if "\n" in cell or "\r" in cell]
+        inside = sum(row.cells[i].count(self._delimiter) for i in broken)
+        return (
+            len(row.cells) != len(self.header)
+            or not free_text.issuperset(broken)
+            or inside == (len(self.header) - 1) * (row.lines - 1)
+        )
+
+
+def open_delimited(path: Path, profile: Profile) -> Delimited:
+    """Open a CSV and read its header.
 
     Raises: DeliveryRejected EMPTY_FILE, NUL_BYTE, TRUNCATED, LINE_ENDS, ENCODING, QUOTE, FIELD_SIZE.
     """
+    return Delimited(path, profile)
+
+
+def _read(path: Path, profile: Profile) -> Iterator[_Row]:
+    """Yield the header, then every record that is not blank."""
     _check_bytes(path)
     with (
         path.open("rb") as raw,
@@ -53,7 +105,7 @@ def read_delimited(path: Path, profile: Profile) -> Iterator[Row]:
                 if not cells or (len(cells) == 1 and not cells[0].strip()):
                     continue
                 seen = True
-                yield Row(line, before - line + 1, cells)
+                yield _Row(line, before - line + 1, cells)
         except UnicodeDecodeError:
             raise DeliveryRejected("ENCODING", f"The file is not {profile.encoding}.") from None
         except csv.Error as error:
