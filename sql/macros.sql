@@ -17,6 +17,23 @@ create or replace macro result_kind(txt) as
         else 'TEXT'
     end;
 
+-- How a result is written: NUMBER, CENSORED, COMMA (`1,2`, `1,234`, `<0,2`), NOTATION (`nan`, `inf`, `0x10`, `1_000`,
+-- `1e5`, digits of another script), else TEXT; NULL when empty. Only NUMBER and CENSORED are ever read as a value.
+create or replace macro result_writing(txt) as
+    case
+        when result_kind(txt) <> 'TEXT' then result_kind(txt)
+        when regexp_full_match(txt, '([<>]=?)? ?[+-]?[0-9.]*(,[0-9]+)+([.][0-9]+)?') then 'COMMA'
+        when regexp_full_match(
+            txt, '(?i)([<>]=?)? ?[+-]?(nan|inf|infinity|0x[0-9a-f]+|[0-9]+(_[0-9]+)+|[0-9]*[.]?[0-9]+e[+-]?[0-9]+)'
+        )
+            then 'NOTATION'
+        when regexp_full_match(txt, '([<>]=?)? ?[+-]?[\p{Nd}.．,，]+') and regexp_matches(txt, '[^\x00-\x7F]') then 'NOTATION'
+        when txt is not null then 'TEXT'
+    end;
+
+-- Whether text was read in a wrong encoding somewhere on its way: `Âµmol/L`, `Â°C`, or a replacement character.
+create or replace macro garbled(txt) as regexp_matches(txt, '[ÂÃÎ\x{FFFD}]|â€');
+
 -- Shape of a date: DATETIME (to the minute or second), DATE, PARTIAL (year, month or hour only, UN for unknown)
 -- or INVALID; NULL when empty. Dates that no calendar has and 24:00 are INVALID; so are zones.
 create or replace macro iso_kind(txt) as
@@ -59,6 +76,26 @@ create or replace macro iso_latest(txt) as
             coalesce(last_day(try_cast(txt[:7] || '-01' as date)), try_cast(txt[:4] || '-12-31' as date))
     end;
 
+-- A complete date-time, local and naive as collected; a date alone is NULL.
+create or replace macro iso_datetime(txt) as
+    case
+        when iso_kind(txt) = 'DATETIME'
+            then try_cast(txt[:10] || ' ' || rpad(txt[12:], 8, ':00') as timestamp)
+    end;
+
+-- How often a local date-time happened in its zone: ONCE, TWICE (the hour that clocks repeat) or NEVER (the hour they
+-- skip); NULL without a time of day. Clocks change at night, so daytime is not looked up.
+create or replace macro clock_kind(txt, zone) as
+    case
+        when iso_kind(txt) <> 'DATETIME' or zone is null then null
+        when txt[12:13] between '04' and '22' then 'ONCE'
+        when timezone(zone, timezone(zone, iso_datetime(txt))) <> iso_datetime(txt) then 'NEVER'
+        when timezone(zone, timezone(zone, iso_datetime(txt)) - interval 1 hour) = iso_datetime(txt)
+            or timezone(zone, timezone(zone, iso_datetime(txt)) + interval 1 hour) = iso_datetime(txt)
+            then 'TWICE'
+        else 'ONCE'
+    end;
+
 -- 'Y' or 'N'; NULL stays NULL.
 create or replace macro yes_no(flag) as case when flag then 'Y' when not flag then 'N' end;
 
@@ -73,13 +110,6 @@ create or replace macro names_arm(txt, words) as
 
 -- Curation
 -- sqlfluff:exclude_rules:AM04,CP02,LT02,LT09,RF02,RF04,ST06,ST09
-
--- A complete date-time, local and naive as collected; a date alone is NULL.
-create or replace macro iso_datetime(txt) as
-    case
-        when iso_kind(txt) = 'DATETIME'
-            then try_cast(txt[:10] || ' ' || rpad(txt[12:], 8, ':00') as timestamp)
-    end;
 
 -- A plain decimal number, exact; NULL for other text and for ten billion or more.
 create or replace macro exact_number(txt) as

@@ -1,7 +1,7 @@
 -- Name:   facts.ae
 -- Label:  What the rules on adverse events look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol
+-- Input:  delivery.rows, study.protocol, study.sites
 -- Units:  none
 -- Source: expectations/common, expectations/visit/ae
 
@@ -25,6 +25,7 @@ select
     cast(p.last_plausible_date as date) as LAST_DATE,
     case when r.AETERM is null and r.AEDECOD is null then 'N' else 'Y' end as TERM_PRESENT,
     iso_kind(r.AESTDTC) as AESTDTC_KIND,
+    clock_kind(r.AESTDTC, z.timezone) as AESTDTC_CLOCK,
     iso_kind(r.AEENDTC) as AEENDTC_KIND,
     iso_earliest(r.AESTDTC) as AESTDT_EARLIEST,
     iso_latest(r.AEENDTC) as AEENDT_LATEST,
@@ -33,3 +34,4 @@ select
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID

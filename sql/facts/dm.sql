@@ -1,7 +1,7 @@
 -- Name:   facts.dm
 -- Label:  What the rules on demographics look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol
+-- Input:  delivery.rows, study.protocol, study.sites
 -- Units:  AGE_YEARS in years
 -- Source: expectations/common, expectations/visit/dm
 
@@ -29,6 +29,7 @@ judged as (
         result_kind(r.AGE) as AGE_KIND,
         approximate(r.AGE) / case r.AGEU when 'MONTHS' then 12 when 'WEEKS' then 52 when 'DAYS' then 365 else 1 end as AGE_YEARS,
         iso_kind(r.RFSTDTC) as RFSTDTC_KIND,
+        clock_kind(r.RFSTDTC, z.timezone) as RFSTDTC_CLOCK,
         iso_date(r.RFSTDTC) as RFSTDT,
         iso_kind(r.RFENDTC) as RFENDTC_KIND,
         iso_date(r.RFENDTC) as RFENDT,
@@ -44,6 +45,7 @@ judged as (
     from delivery.rows as r
     cross join study.protocol as p
     left join subjects as s on r.USUBJID = s.USUBJID
+    left join study.sites as z on r.SITEID = z.SITEID
 )
 
 -- A record of a death is never held back for its words: they are judged by a rule of their own, a warning.

@@ -1,7 +1,7 @@
 -- Name:   facts.eg
 -- Label:  What the rules on ECG look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol, study.visits
+-- Input:  delivery.rows, study.protocol, study.sites, study.visits
 -- Units:  none
 -- Source: expectations/common, expectations/visit/eg
 
@@ -34,8 +34,10 @@ select
     yes_no(v.known) as VISIT_KNOWN,
     result_kind(r.EGORRES) as RESULT_KIND,
     iso_kind(r.EGDTC) as EGDTC_KIND,
+    clock_kind(r.EGDTC, z.timezone) as EGDTC_CLOCK,
     iso_date(r.EGDTC) as EGDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT

@@ -1,7 +1,7 @@
 -- Name:   facts.ex
 -- Label:  What the rules on exposure look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol
+-- Input:  delivery.rows, study.protocol, study.sites
 -- Units:  none
 -- Source: expectations/common, expectations/visit/ex
 
@@ -24,9 +24,12 @@ select
     yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
     cast(p.last_plausible_date as date) as LAST_DATE,
     iso_kind(r.EXSTDTC) as EXSTDTC_KIND,
+    clock_kind(r.EXSTDTC, z.timezone) as EXSTDTC_CLOCK,
     iso_date(r.EXSTDTC) as EXSTDT,
     iso_kind(r.EXENDTC) as EXENDTC_KIND,
+    clock_kind(r.EXENDTC, z.timezone) as EXENDTC_CLOCK,
     iso_date(r.EXENDTC) as EXENDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID

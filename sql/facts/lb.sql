@@ -43,8 +43,12 @@ select
     yes_no(v.known) as VISIT_KNOWN,
     case when r.LBTESTCD is not null then yes_no(a.LBTESTCD is not null) end as TEST_KNOWN,
     yes_no(a.standard_unit is not null) as HAS_UNIT,
-    result_kind(r.LBORRES) as RESULT_KIND,
-    case when a.standard_unit is not null and r.LBORRES is not null then yes_no(u.factor is not null) end as UNIT_KNOWN,
+    result_writing(r.LBORRES) as RESULT_KIND,
+    yes_no(garbled(r.LBORRESU)) as UNIT_GARBLED,
+    case
+        when a.standard_unit is not null and r.LBORRES is not null and not coalesce(garbled(r.LBORRESU), false)
+            then yes_no(u.factor is not null)
+    end as UNIT_KNOWN,
     case when result_kind(r.LBORRES) = 'NUMBER' then yes_no(exact_number(r.LBORRES) is not null) end as RESULT_EXACT,
     approximate(r.LBORRES) * cast(cu.factor as double) as LBVAL_STD,
     result_kind(r.LBORNRLO) as RANGE_LO_KIND,
@@ -54,10 +58,12 @@ select
     yes_no(coalesce(r.LBORNRLO, r.LBORNRHI) is not null or g.LBTESTCD is not null) as HAS_RANGE,
     result_kind(r.VISITNUM) as VISITNUM_KIND,
     iso_kind(r.LBDTC) as LBDTC_KIND,
+    clock_kind(r.LBDTC, z.timezone) as LBDTC_CLOCK,
     iso_date(r.LBDTC) as LBDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT
 left join study.analytes as a on r.LBTESTCD = a.LBTESTCD
 left join reference.units as u

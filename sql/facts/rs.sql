@@ -1,7 +1,7 @@
 -- Name:   facts.rs
 -- Label:  What the rules on disease activity look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol, study.visits
+-- Input:  delivery.rows, study.protocol, study.sites, study.visits
 -- Units:  none
 -- Source: expectations/common, expectations/visit/rs
 
@@ -36,8 +36,10 @@ select
     case when starts_with(r.RSTESTCD, 'SLEDAI') then approximate(r.RSORRES) end as SLEDAI_SCORE,
     case when starts_with(r.RSTESTCD, 'BILAG') then r.RSORRES end as BILAG_GRADE,
     iso_kind(r.RSDTC) as RSDTC_KIND,
+    clock_kind(r.RSDTC, z.timezone) as RSDTC_CLOCK,
     iso_date(r.RSDTC) as RSDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT

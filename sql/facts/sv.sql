@@ -1,7 +1,7 @@
 -- Name:   facts.sv
 -- Label:  What the rules on subject visits look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol, study.visits
+-- Input:  delivery.rows, study.protocol, study.sites, study.visits
 -- Units:  none
 -- Source: expectations/common, expectations/visit/sv
 
@@ -34,10 +34,12 @@ select
     yes_no(v.known) as VISIT_KNOWN,
     result_kind(r.VISITNUM) as VISITNUM_KIND,
     iso_kind(r.SVSTDTC) as SVSTDTC_KIND,
+    clock_kind(r.SVSTDTC, z.timezone) as SVSTDTC_CLOCK,
     iso_date(r.SVSTDTC) as SVSTDT,
     iso_kind(r.SVENDTC) as SVENDTC_KIND,
     iso_date(r.SVENDTC) as SVENDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT

@@ -1,7 +1,7 @@
 -- Name:   facts.vs
 -- Label:  What the rules on vital signs look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol, study.visits, reference.vital_units
+-- Input:  delivery.rows, study.protocol, study.sites, study.visits, reference.vital_units
 -- Units:  VSVAL_STD in check_unit of reference.vital_units
 -- Source: expectations/common, expectations/visit/vs
 
@@ -34,15 +34,21 @@ select
     yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
     cast(p.last_plausible_date as date) as LAST_DATE,
     yes_no(v.known) as VISIT_KNOWN,
-    result_kind(r.VSORRES) as RESULT_KIND,
+    result_writing(r.VSORRES) as RESULT_KIND,
     case when r.VSTESTCD is not null then yes_no(t.VSTESTCD is not null) end as TEST_KNOWN,
-    case when t.VSTESTCD is not null and r.VSORRES is not null then yes_no(u.factor is not null) end as UNIT_KNOWN,
+    yes_no(garbled(r.VSORRESU)) as UNIT_GARBLED,
+    case
+        when t.VSTESTCD is not null and r.VSORRES is not null and not coalesce(garbled(r.VSORRESU), false)
+            then yes_no(u.factor is not null)
+    end as UNIT_KNOWN,
     approximate(r.VSORRES) * cast(u.factor as double) + cast(u.addend as double) as VSVAL_STD,
     iso_kind(r.VSDTC) as VSDTC_KIND,
+    clock_kind(r.VSDTC, z.timezone) as VSDTC_CLOCK,
     iso_date(r.VSDTC) as VSDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT
 left join tests as t on r.VSTESTCD = t.VSTESTCD
 left join reference.vital_units as u on r.VSTESTCD = u.VSTESTCD and r.VSORRESU = u.unit

@@ -1,7 +1,7 @@
 -- Name:   facts.xr
 -- Label:  What the rules on chest radiography look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
--- Input:  delivery.rows, study.protocol, study.visits
+-- Input:  delivery.rows, study.protocol, study.sites, study.visits
 -- Units:  none
 -- Source: expectations/common, expectations/visit/xr
 
@@ -33,8 +33,10 @@ select
     cast(p.last_plausible_date as date) as LAST_DATE,
     yes_no(v.known) as VISIT_KNOWN,
     iso_kind(r.XRDTC) as XRDTC_KIND,
+    clock_kind(r.XRDTC, z.timezone) as XRDTC_CLOCK,
     iso_date(r.XRDTC) as XRDT
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID
+left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT

@@ -88,7 +88,7 @@ def study() -> Study:
         baseline={"rule": "visit", "visit": "SCREENING"},
         last_plausible_date="2026-12-31",
         blinding={"words": ("placebo", "low dose")},
-        profiles={"standard": {}},
+        profiles={"standard": {"timezone": "America/New_York"}},
         sites={"101": {"profile": "standard"}, "102": {"profile": "standard", "lab": "central"}},
         domains={},
         visits=(
