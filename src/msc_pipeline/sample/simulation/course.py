@@ -192,7 +192,7 @@ def _occasions(
         if visit.day == 1:
             at, missed = sampled, False
         offset = (at.date() - day_one).days
-        attended = not missed or visit.day <= 1 or (planted is not None and visit.VISIT in planted.kept)
+        attended = not missed or visit.day <= 1 or (planted is not None and planted.keeps(visit.VISIT))
         attended = attended and not _skipped(planted, visit.VISIT)
         made.append(Occasion(visit.VISIT, f"{visit.VISITNUM.normalize():f}", offset, at, attended))
     when = {o.VISIT: o.at for o in made}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from msc_pipeline.sample.simulation import laboratory, visits
+from msc_pipeline.sample.simulation import activity, events, laboratory, measures, treatment, visits
 from msc_pipeline.sample.simulation.course import Course, course
 from msc_pipeline.sample.simulation.model import Simulated
 from msc_pipeline.sample.simulation.planted import Fact
@@ -29,6 +29,13 @@ DOMAINS: dict[str, Rows] = {
     "SV": visits.visits,
     "DS": visits.disposition,
     "EX": visits.exposure,
+    "AE": events.adverse_events,
+    "CM": treatment.rows,
+    "MH": events.history,
+    "VS": measures.vital_signs,
+    "EG": measures.ecg,
+    "RS": activity.rows,
+    "XR": measures.radiography,
 }
 
 

@@ -30,7 +30,7 @@ def values(spec: Simulated, seed: int, subject: Course) -> Values:
     first = next(i for i, o in enumerate(subject.occasions) if o.offset == 0)
     made: Values = {}
     for name, law in _laws(laboratory).items():
-        number = _drawn(draw, law, hidden, subject)
+        number = drawn(draw, law, hidden, subject)
         made[name] = _bounded(number, law, first)
     _plant(spec, subject, made)
     for _ in range(2):  # sums may be made from products
@@ -51,7 +51,8 @@ def _tests(laboratory: Laboratory) -> dict[str, Test]:
     return {code: test for panel in laboratory.panels.values() for code, test in panel.tests.items()}
 
 
-def _drawn(draw: np.random.Generator, law: Drawn, hidden: Values, subject: Course) -> np.ndarray:
+def drawn(draw: np.random.Generator, law: Drawn, hidden: Values, subject: Course) -> np.ndarray:
+    """Return one number at every occasion, without its bounds."""
     number = len(subject.occasions)
     away = law.between * draw.standard_normal() + law.within * draw.standard_normal(number)
     for name, load in law.loads.items():
@@ -127,7 +128,7 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
     laboratory = spec.laboratory
     made = values(spec, seed, subject)
     draw = stream(seed, subject.index, "cells")
-    ranges = _ranges(study, laboratory, subject)
+    ranges = limits(study, laboratory, subject)
     units = {analyte.LBTESTCD: analyte.standard_unit for analyte in study.analytes}
     lost = draw.random((len(subject.occasions), len(made)))
     why = draw.integers(0, len(laboratory.not_done_reasons), len(subject.occasions))
@@ -150,7 +151,7 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
                 "LBTESTCD": code, "LBTEST": test.LBTEST, "LBCAT": panel, "LBSPEC": test.LBSPEC,
                 "LBORRES": "" if missing else _text(value, test),
                 "LBORRESU": "" if missing else units[code],
-                "LBORNRLO": ranges[code][0], "LBORNRHI": ranges[code][1],
+                "LBORNRLO": _limit(ranges[code][0]), "LBORNRHI": _limit(ranges[code][1]),
                 "LBSTAT": NOT_DONE if missing else "",
                 "LBREASND": laboratory.not_done_reasons[why[at]] if missing else "",
                 "LBTPT": point, "VISITNUM": occasion.VISITNUM, "VISIT": occasion.VISIT, "LBDTC": when,
@@ -166,12 +167,15 @@ def _decided(spec: Simulated, subject: Course) -> set[tuple[str, str]]:
     }
 
 
-def _ranges(study: Study, laboratory: Laboratory, subject: Course) -> dict[str, tuple[str, str]]:
+Limits = dict[str, tuple[Decimal | None, Decimal | None]]
+
+
+def limits(study: Study, laboratory: Laboratory, subject: Course) -> Limits:
+    """Return each test's reference range at the site's laboratory, for the subject's sex."""
     lab = study.sites[subject.site].lab
     table = {**laboratory.ranges[laboratory.default_lab], **laboratory.ranges.get(lab, {})}
     sex = subject.person.sex
-    limits = {code: table.get(code, {}).get(sex, (None, None)) for code in _tests(laboratory)}
-    return {code: (_limit(low), _limit(high)) for code, (low, high) in limits.items()}
+    return {code: table.get(code, {}).get(sex, (None, None)) for code in _tests(laboratory)}
 
 
 def _limit(value: Decimal | None) -> str:

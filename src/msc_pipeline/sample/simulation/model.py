@@ -10,6 +10,14 @@ from functools import cached_property
 
 from pydantic import Field, model_validator
 
+from msc_pipeline.sample.simulation.clinical import (
+    Activity,
+    Condition,
+    Events,
+    Readings,
+    Treatment,
+    Vitals,
+)
 from msc_pipeline.sample.simulation.planted import Planted
 from msc_pipeline.sample.simulation.spec import (
     Attendance,
@@ -57,6 +65,13 @@ class Simulated(Frozen):
     factors: dict[str, Factor]
     flares: Flares
     laboratory: Laboratory
+    activity: Activity
+    treatment: Treatment
+    events: Events
+    history: tuple[Condition, ...]
+    vitals: Vitals
+    ecg: Readings
+    radiography: Readings
     randomisation: Randomisation
     planted: tuple[Planted, ...] = ()
 

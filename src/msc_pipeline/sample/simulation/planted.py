@@ -117,7 +117,7 @@ class Planted(Frozen):
     """Everything planted in one subject.
 
     may_leave: whether the subject may leave by chance. kept: visits that are not missed by chance. sledai: lowest
-    and highest score at entry. bilag_quiet: no grade A or B at entry. prednisone_per_kg: mg/kg/day at entry.
+    and highest score at entry. bilag_quiet: no grade A or B at entry.
     dies, leaves: days from the infusion. infusion_paused: the text of EXADJ.
     """
 
@@ -130,7 +130,6 @@ class Planted(Frozen):
     kept: tuple[str, ...] = ()
     sledai: tuple[int, int] | None = None
     bilag_quiet: bool = False
-    prednisone_per_kg: float | None = None
     dies: int | None = None
     leaves: tuple[int, str] | None = None
     infusion_paused: str = ""
@@ -141,3 +140,15 @@ class Planted(Frozen):
     events: tuple[PlantedEvent, ...] = ()
     history: tuple[PlantedHistory, ...] = ()
     findings: tuple[PlantedFinding, ...] = ()
+
+    def keeps(self, visit: str) -> bool:
+        """Whether the visit may not be missed by chance, because something is planted in it."""
+        return visit in self.kept or any(
+            visit == name
+            for name in (
+                *(case.visit for case in self.values),
+                *(case.visit for case in self.findings),
+                *(case.after for case in self.unscheduled),
+                *(case.visit for case in self.visits),
+            )
+        )

@@ -111,7 +111,7 @@ class Drawn(Frozen):
     between: float = Field(default=0, ge=0)
     within: float = Field(default=0, ge=0)
     linear: bool = False
-    loads: Weights = {}
+    loads: Weights = Field(default_factory=dict)
     male: float = 1
     least: float | None = None
     most: float | None = None
@@ -159,7 +159,7 @@ class Laboratory(Frozen):
     """
 
     panels: dict[str, Panel]
-    helpers: dict[str, Drawn] = {}
+    helpers: dict[str, Drawn] = Field(default_factory=dict)
     default_lab: str
     ranges: dict[str, dict[str, dict[Sex, tuple[Decimal | None, Decimal | None]]]]
     not_done: float = Field(ge=0, lt=1)

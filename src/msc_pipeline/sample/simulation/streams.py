@@ -11,6 +11,7 @@ import numpy as np
 
 PURPOSES = (
     "arms", "course", "factors", "laboratory", "cells", "activity", "treatment", "events", "history", "measures",
+    "ecg", "radiography", "conditions",
 )  # fmt: skip
 """Order is part of every sample: add at the end only."""
 
