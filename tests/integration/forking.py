@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from msc_pipeline import pipeline, storage
 from msc_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 600.0
+_CHANGING = re.compile(r"^.*~|\.[0-9a-f]{32}\.tmp$")
+"""What differs from run to run in the name of a claim or of a file being written."""
 FOLDERS = (
     "staged",
     "accepted",
@@ -134,7 +137,8 @@ def step_name(step: str, frame: FrameType, *, coarse: bool) -> str:
         value = known.get(name)
         if isinstance(value, Path):
             folders = [*(part for part in value.parts if part in FOLDERS), value.parent.name]
-            about += [folders[0]] if coarse else [folders[0], value.parent.name, value.name.split("~")[-1]]
+            own = _CHANGING.sub("", value.name)
+            about += [folders[0]] if coarse else [folders[0], value.parent.name, own]
         elif isinstance(value, dict):
             about += [] if coarse else [str(value["id"])]
         elif isinstance(value, str) and not coarse:
