@@ -90,6 +90,13 @@ def test_an_identifier_that_is_no_text_rejects_the_file(tmp_path: Path, kind: pa
     assert read(path).rows == [(None,)]
 
 
+def test_letters_that_are_not_utf8_reject_the_file(tmp_path: Path) -> None:
+    plain = parquet(tmp_path / "a.parquet", {"X": ["µ"]}, use_dictionary=False, write_statistics=False)
+    for path in (plain, parquet(tmp_path / "b.parquet", {"X": ["µ"]}, write_statistics=False)):
+        path.write_bytes(path.read_bytes().replace("µ".encode(), b"\xc1\xff"))
+        assert code_of(lambda path=path: read(path)) == "ENCODING"
+
+
 def test_many_row_groups_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columnar, "ROWS_AT_ONCE", 7)
     path = parquet(tmp_path / "a.parquet", {"X": [str(n) for n in range(100)]}, row_group_size=9)

@@ -165,7 +165,11 @@ def _text(column: pa.Array, profile: Profile) -> pa.StringArray:
 
 
 def _spread(column: pa.Array, profile: Profile) -> pa.StringArray:
-    """Return a text column in full, once its size is known to be bearable."""
+    """Return a text column in full, once its letters are checked (pyarrow does not) and its size is bearable."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        raise DeliveryRejected("ENCODING", "A text is not UTF-8.") from None
     if not pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
     lengths = pc.binary_length(column.dictionary)
