@@ -27,8 +27,9 @@ import pyarrow as pa
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
-from msc_pipeline.readers.raw import BATCH_ROWS, RawBatch
+from msc_pipeline.readers.raw import RawBatch
 from msc_pipeline.readers.typed import (
+    BATCH_ROWS,
     check_rows,
     check_width,
     identifiers,

@@ -20,11 +20,12 @@ import pyarrow.compute as pc
 from msc_pipeline import cdisc
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
-from msc_pipeline.readers.raw import BATCH_ROWS, RawBatch
+from msc_pipeline.readers.raw import RawBatch
 
 IDENTIFIERS = frozenset({"STUDYID", "USUBJID", "SUBJID", "SITEID"})
 """Columns that name something: as a number they may have lost leading zeros, so they must be text."""
 
+BATCH_ROWS = 50_000
 BATCH_BYTES = 64 * 1024**2
 LARGEST_EXPONENT = 400
 
