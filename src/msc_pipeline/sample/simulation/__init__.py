@@ -5,8 +5,9 @@ Belongs here: everything random about a sample. Does not: writing files (writing
 
 from __future__ import annotations
 
-from msc_pipeline.sample.simulation.exports import DOMAINS, SiteExport, arms, facts, simulated_exports
+from msc_pipeline.sample.simulation.exports import DOMAINS, SiteExport, arms, simulated_exports
 from msc_pipeline.sample.simulation.model import Simulated
 from msc_pipeline.sample.simulation.planted import Fact
+from msc_pipeline.sample.simulation.truth import facts
 
 __all__ = ["DOMAINS", "Fact", "Simulated", "SiteExport", "arms", "facts", "simulated_exports"]

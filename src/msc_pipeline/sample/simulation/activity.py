@@ -33,12 +33,18 @@ class _Severity:
 
 
 def involved(spec: Simulated, seed: int, subject: Course) -> tuple[str, ...]:
-    """Return the organ systems that the disease has ever reached; at least the likeliest one."""
+    """Return the organ systems that the disease has ever reached: as many at least as the entry score needs."""
     draw = stream(seed, subject.index, "history")
     systems = spec.activity.systems
-    marks = draw.random(len(systems))
-    reached = tuple(code for mark, (code, s) in zip(marks, systems.items(), strict=True) if mark < s.involved)
-    return reached or (max(systems, key=lambda code: systems[code].involved),)
+    marks = dict(zip(systems, draw.random(len(systems)), strict=True))
+    reached = {code for code, system in systems.items() if marks[code] < system.involved}
+    for code in sorted(systems, key=lambda c: (-systems[c].involved, c)):
+        if (
+            sum(item.points for c in reached for item in systems[c].items.values())
+            < spec.activity.entry_score[0]
+        ):
+            reached.add(code)
+    return tuple(code for code in systems if code in reached)
 
 
 def _severity(spec: Simulated, seed: int, subject: Course) -> _Severity:

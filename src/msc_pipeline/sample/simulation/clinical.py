@@ -5,6 +5,7 @@ Belongs here: models. Does not: drawing rows (activity, treatment, events, measu
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
@@ -132,7 +133,10 @@ class Treatment(Frozen):
 
 
 class Event(Frozen):
-    """A kind of adverse event. terms: as sites write it. severity: weights. days: middle length. serious: share."""
+    """A kind of adverse event. terms: as sites write it. severity: weights. days: middle length. serious: share.
+
+    since: the first day on which there was such a thing.
+    """
 
     AEDECOD: str
     AEBODSYS: str
@@ -141,6 +145,7 @@ class Event(Frozen):
     days: float
     severity: Weights
     serious: float = 0
+    since: date | None = None
 
 
 class Events(Frozen):

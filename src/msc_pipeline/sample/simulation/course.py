@@ -117,12 +117,12 @@ def course(study: Study, spec: Simulated, seed: int, index: int) -> Course:
     )  # fmt: skip
 
 
-def _position(spec: Simulated, index: int) -> tuple[str, int, float]:
-    """Return site, number at the site, and the subject's place in the site's time of enrolment (0..1)."""
+def _position(spec: Simulated, index: int) -> tuple[str, int, int]:
+    """Return site, number at the site, and the subject's place in the site's order of enrolment (from 0)."""
     copy, rest = divmod(index, spec.subjects)
     for site, enrolment in spec.sites.items():
         if rest < enrolment.subjects:
-            return site, rest + 1 + copy * spec.subject_step, rest / enrolment.subjects
+            return site, rest + 1 + copy * spec.subject_step, rest
         rest -= enrolment.subjects
     raise AssertionError("divmod leaves less than the number of subjects")
 
@@ -143,22 +143,21 @@ def _person(spec: Simulated, draw: np.random.Generator, planted: Planted | None)
     return Person(planted.sex if planted and planted.sex else sex, age, race, ethnic, height, weight)
 
 
-def _day_one(spec: Simulated, draw: np.random.Generator, site: str, place: float) -> date:
-    """Return a working day in the subject's part of the site's time; the last subject has the last day."""
+def _day_one(spec: Simulated, draw: np.random.Generator, site: str, place: int) -> date:
+    """Return a working day: the site's first day for its first subject, its last for the last, between for others."""
     enrolment = spec.sites[site]
-    part = (enrolment.last - enrolment.first).days / enrolment.subjects
-    whole = (place + draw.random() / enrolment.subjects) * enrolment.subjects * part
-    day = enrolment.first + timedelta(days=round(whole))
-    if place >= 1 - 1 / enrolment.subjects - 1e-9:
-        day = enrolment.last
-    return _working(day, day - timedelta(days=2), day + timedelta(days=2))
+    steps = max(enrolment.subjects - 1, 1)
+    moved = 0.8 * draw.random() - 0.4
+    share = (place + (moved if 0 < place < steps else 0.0)) / steps
+    day = enrolment.first + timedelta(days=round(share * (enrolment.last - enrolment.first).days))
+    return _working(day, day - timedelta(days=3), day + timedelta(days=3), spec.attendance.holidays)
 
 
-def _working(day: date, first: date, last: date) -> date:
+def _working(day: date, first: date, last: date, closed: tuple[str, ...]) -> date:
     """Return the working day nearest to `day` from `first` to `last`; `day` itself if there is none."""
-    for step in (0, -1, 1, -2, 2):
+    for step in (0, -1, 1, -2, 2, -3, 3):
         other = day + timedelta(days=step)
-        if first <= other <= last and other.weekday() < SATURDAY:
+        if first <= other <= last and other.weekday() < SATURDAY and f"{other:%m-%d}" not in closed:
             return other
     return day
 
@@ -188,7 +187,7 @@ def _occasions(
     made = []
     for visit in study.visits:
         at = _moment(spec, draw, _planned_day(spec, draw, day_one, visit, planted))
-        missed = draw.random() < _missed(spec, visit) or _skipped(planted, visit.VISIT)
+        missed = draw.random() < _missed(spec, visit) and visit is not study.visits[-1]
         if visit.day == 1:
             at, missed = sampled, False
         offset = (at.date() - day_one).days
@@ -199,7 +198,7 @@ def _occasions(
     for extra in planted.unscheduled if planted else ():
         day = when[extra.after].date() + timedelta(days=extra.days)
         number = f"{extra.VISITNUM.normalize():f}"
-        at = _moment(spec, draw, _working(day, day, day + timedelta(days=2)))
+        at = _moment(spec, draw, _working(day, day, day + timedelta(days=3), spec.attendance.holidays))
         made.append(Occasion(extra.VISIT, number, (at.date() - day_one).days, at, True, extra.panels))
     return sorted(made, key=lambda o: o.at)
 
@@ -210,7 +209,7 @@ def _planned_day(
     """Return the day of a planned visit: near its target and inside its window, unless planted otherwise."""
     if visit.day < 1:
         day = day_one - timedelta(days=between(draw, spec.attendance.screening_days))
-        return _working(day, day - timedelta(days=2), day_one - timedelta(days=1))
+        return _working(day, day - timedelta(days=2), day_one - timedelta(days=1), spec.attendance.holidays)
     target = day_one + timedelta(days=visit.day - 1)
     first, last = target - timedelta(days=visit.before), target + timedelta(days=visit.after)
     away = draw.standard_normal() * spec.attendance.spread
@@ -222,7 +221,7 @@ def _planned_day(
             return last + timedelta(days=other.late)
         if other.visit == visit.VISIT and other.early:
             return first - timedelta(days=other.early)
-    return _working(day, first, last)
+    return _working(day, first, last, spec.attendance.holidays)
 
 
 def _missed(spec: Simulated, visit: Visit) -> float:

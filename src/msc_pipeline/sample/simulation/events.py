@@ -95,6 +95,8 @@ def _chance(spec: Simulated, seed: int, subject: Course) -> list[_Told]:
     known = (min(subject.last, spec.data_until) - subject.dosed.date()).days
     first = (subject.consent - subject.dosed.date()).days
     kept = [e for day, e in made if first <= day <= known and not 0 <= day < law.quiet_days]
+    since = {kind.AEDECOD: kind.since.isoformat() for kind in law.kinds if kind.since}
+    kept = [e for e in kept if e.begins >= since.get(e.cells["AEDECOD"], "")]
     return _apart(kept)
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from msc_pipeline.sample.simulation import activity, events, laboratory, measures, treatment, visits
 from msc_pipeline.sample.simulation.course import Course, course
 from msc_pipeline.sample.simulation.model import Simulated
-from msc_pipeline.sample.simulation.planted import Fact
 from msc_pipeline.sample.simulation.streams import stream
 from msc_pipeline.study import Study
 
@@ -122,20 +121,3 @@ def arms(
             index = block * size + place
             if index < spec.subjects * scale:
                 yield index, pattern[int(order[place]) % len(pattern)]
-
-
-def facts(study: Study, spec: Simulated, *, seed: int | None = None) -> Iterator[Fact]:
-    """Yield what a checker must find in the clean sample: planted cases, missed visits, deaths. Copies have none."""
-    seed = spec.seed if seed is None else seed
-    for index in range(spec.subjects):
-        subject = course(study, spec, seed, index)
-        who = f"USUBJID={subject.usubjid}"
-        for case in subject.planted.truth if subject.planted else ():
-            yield Fact("", "", case.column, case.fault, case.rule_id, f"{case.expected} {who}")
-        reached = (min(subject.last, spec.data_until) - subject.dosed.date()).days
-        for occasion in subject.occasions:
-            if not occasion.attended and occasion.offset < reached:
-                yield Fact("", "", "SVSTDTC", "missed visit", "", f"adsv MISSED VISIT={occasion.VISIT} {who}")
-
-
-__all__ = ["SiteExport", "arms", "facts", "simulated_exports"]

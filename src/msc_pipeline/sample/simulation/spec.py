@@ -74,6 +74,8 @@ class Attendance(Frozen):
     screening_days: tuple[int, int]
     leaves_per_year: float
     reasons: dict[str, tuple[str, float]]
+    holidays: tuple[str, ...] = ()
+    """Month and day (MM-DD) without visits."""
     opens: tuple[int, int]
     """Minutes after midnight between which samples are taken."""
 
