@@ -2,7 +2,7 @@
 -- Label:  What the rules on laboratory results look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
 -- Input:  delivery.rows, study.protocol, study.visits, study.analytes, study.ranges, study.sites, reference.units, reference.check_units
--- Units:  LBVAL_STD in check_unit of reference.check_units; limits as reported
+-- Units:  LBVAL_STD in check_unit of reference.check_units; limits as reported; MCHC_IMPLIED g/L; MCV_RATIO none
 -- Source: expectations/common, expectations/lab
 
 with
@@ -19,9 +19,11 @@ subjects as (
 visits as (
     select
         i.VISIT,
-        i.VISIT in (select w.VISIT from study.visits as w) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
+        w.VISITNUM as number,
+        w.VISIT is not null or regexp_matches(i.VISIT, p.unscheduled_visits) as known
     from (select distinct VISIT from delivery.rows) as i
     cross join study.protocol as p
+    left join study.visits as w on i.VISIT = w.VISIT
 ),
 
 -- Analytes whose reference range labs.csv holds for the laboratory of a site.
@@ -31,6 +33,44 @@ ranged as (
         g.LBTESTCD
     from study.sites as s
     inner join study.ranges as g on s.lab = g.lab
+),
+
+-- Results in the unit that limits of plausibility are given in.
+measured as (
+    select
+        r.SRC_ROW,
+        r.USUBJID,
+        r.LBDTC,
+        coalesce(r.LBTPT, '') as timepoint,
+        r.LBTESTCD as test,
+        approximate(r.LBORRES) * cast(u.factor as double) as value
+    from delivery.rows as r
+    inner join reference.check_units as c on r.LBTESTCD = c.LBTESTCD
+    inner join reference.units as u
+        on r.LBTESTCD = u.LBTESTCD and r.LBORRESU = u.unit and c.check_unit = u.standard_unit
+),
+
+-- Results of one blood draw that must fit together.
+samples as (
+    select
+        USUBJID,
+        LBDTC,
+        timepoint,
+        max(value) filter (where test = 'BILI') as bili,
+        max(value) filter (where test = 'HGB') as hgb,
+        max(value) filter (where test = 'HCT') as hct,
+        max(value) filter (where test = 'RBC') as rbc,
+        coalesce(max(value) filter (where test = 'NEUT'), 0)
+        + coalesce(max(value) filter (where test = 'LYM'), 0)
+        + coalesce(max(value) filter (where test = 'MONO'), 0)
+        + coalesce(max(value) filter (where test = 'EOS'), 0)
+        + coalesce(max(value) filter (where test = 'BASO'), 0) as types,
+        coalesce(max(value) filter (where test = 'CD4'), 0)
+        + coalesce(max(value) filter (where test = 'CD8'), 0)
+        + coalesce(max(value) filter (where test = 'CD19'), 0) as subsets
+    from measured
+    where test in ('BILI', 'HGB', 'HCT', 'RBC', 'NEUT', 'LYM', 'MONO', 'EOS', 'BASO', 'CD4', 'CD8', 'CD19')
+    group by USUBJID, LBDTC, timepoint
 )
 
 select
@@ -50,13 +90,19 @@ select
             then yes_no(u.factor is not null)
     end as UNIT_KNOWN,
     case when result_kind(r.LBORRES) = 'NUMBER' then yes_no(exact_number(r.LBORRES) is not null) end as RESULT_EXACT,
-    approximate(r.LBORRES) * cast(cu.factor as double) as LBVAL_STD,
+    m.value as LBVAL_STD,
+    case when r.LBTESTCD = 'BILDIR' then yes_no(m.value <= q.bili + 2) end as DIRECT_FITS_TOTAL,
+    case when r.LBTESTCD = 'WBC' then yes_no(q.types <= m.value * 1.1 + 0.05) end as TYPES_FIT_WBC,
+    case when r.LBTESTCD = 'LYM' then yes_no(q.subsets <= m.value * 1.2 + 0.05) end as SUBSETS_FIT_LYM,
+    case when r.LBTESTCD = 'HCT' and m.value > 0 then q.hgb / m.value end as MCHC_IMPLIED,
+    case when r.LBTESTCD = 'MCV' and m.value > 0 and q.rbc > 0 then q.hct * 1000 / q.rbc / m.value end as MCV_RATIO,
     result_kind(r.LBORNRLO) as RANGE_LO_KIND,
     result_kind(r.LBORNRHI) as RANGE_HI_KIND,
     approximate(r.LBORNRLO) as RANGE_LO,
     approximate(r.LBORNRHI) as RANGE_HI,
     yes_no(coalesce(r.LBORNRLO, r.LBORNRHI) is not null or g.LBTESTCD is not null) as HAS_RANGE,
     result_kind(r.VISITNUM) as VISITNUM_KIND,
+    yes_no(exact_number(r.VISITNUM) = v.number) as VISITNUM_FITS,
     iso_kind(r.LBDTC) as LBDTC_KIND,
     clock_kind(r.LBDTC, z.timezone) as LBDTC_CLOCK,
     iso_date(r.LBDTC) as LBDT
@@ -68,7 +114,6 @@ left join visits as v on r.VISIT = v.VISIT
 left join study.analytes as a on r.LBTESTCD = a.LBTESTCD
 left join reference.units as u
     on r.LBTESTCD = u.LBTESTCD and r.LBORRESU = u.unit and a.standard_unit = u.standard_unit
-left join reference.check_units as c on r.LBTESTCD = c.LBTESTCD
-left join reference.units as cu
-    on r.LBTESTCD = cu.LBTESTCD and r.LBORRESU = cu.unit and c.check_unit = cu.standard_unit
+left join measured as m on r.SRC_ROW = m.SRC_ROW
+left join samples as q on r.USUBJID = q.USUBJID and r.LBDTC = q.LBDTC and coalesce(r.LBTPT, '') = q.timepoint
 left join ranged as g on r.SITEID = g.SITEID and r.LBTESTCD = g.LBTESTCD

@@ -1,7 +1,8 @@
 """Cases of rules as data, and the relations that facts and rules are evaluated on.
 
 A case file names its suite, the relation it judges and, per rule, rows that fail it and rows that pass the
-whole suite. A row is given by the cells that differ from the default row of its domain (defaults.yaml).
+whole suite. A row is given by the cells that differ from the default row of its domain (defaults.yaml), and by
+rows `beside` it, which differ from the row itself.
 """
 
 from __future__ import annotations
@@ -185,11 +186,18 @@ def judged(suite_name: str, side: str) -> Judged:
     if schema == "cross":
         relation = arrive(connection, table, rows)
     else:
-        relation = deliver(connection, "lb" if schema == "delivery" else table, rows)
+        relation = deliver(connection, "lb" if schema == "delivery" else table, _apart(rows))
         relation = file.relation if schema == "delivery" else relation
     found = judge(connection, relation, load_suite(suite_name, PROJECT))
     found.rule_of_row = {number: rule_id for number, (rule_id, _) in enumerate(owned, 2)}
     return found
+
+
+def _apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each case a subject of its own; rows `beside` it follow all cases, with the cells of the case."""
+    own = [{"USUBJID": f"T1-101-{number:04d}", **row} for number, row in enumerate(rows, 2)]
+    others = [{**row, **other} for row in own for other in row.get("beside", [])]
+    return [{k: v for k, v in row.items() if k != "beside"} for row in [*own, *others]]
 
 
 def pairs() -> list[tuple[str, str]]:
