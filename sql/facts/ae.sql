@@ -28,7 +28,11 @@ select
     clock_kind(r.AESTDTC, z.timezone) as AESTDTC_CLOCK,
     iso_kind(r.AEENDTC) as AEENDTC_KIND,
     iso_earliest(r.AESTDTC) as AESTDT_EARLIEST,
+    iso_earliest(r.AEENDTC) as AEENDT_EARLIEST,
     iso_latest(r.AEENDTC) as AEENDT_LATEST,
+    yes_no(len(list_filter(
+        [r.AESCONG, r.AESDISAB, r.AESDTH, r.AESHOSP, r.AESLIFE], lambda flag: flag not in ('Y', 'N')
+    )) = 0) as SERIOUS_FLAGS_OK,
     yes_no(list_contains([r.AESCONG, r.AESDISAB, r.AESDTH, r.AESHOSP, r.AESLIFE], 'Y')) as SERIOUS_REASON,
     yes_no(coalesce(r.AESDTH = 'Y', false) or coalesce(r.AEOUT = 'FATAL', false)) as FATAL
 from delivery.rows as r

@@ -2,7 +2,7 @@
 -- Label:  What the rules on concomitant medications look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
 -- Input:  delivery.rows, study.protocol, study.visits
--- Units:  none
+-- Units:  DOSE in CMDOSU, PREDNISONE_MG in mg
 -- Source: expectations/common, expectations/visit/cm
 
 with
@@ -36,7 +36,11 @@ select
     iso_kind(r.CMENDTC) as CMENDTC_KIND,
     iso_earliest(r.CMSTDTC) as CMSTDT_EARLIEST,
     iso_latest(r.CMENDTC) as CMENDT_LATEST,
-    result_kind(r.CMDOSE) as CMDOSE_KIND
+    result_kind(r.CMDOSE) as CMDOSE_KIND,
+    approximate(r.CMDOSE) as DOSE,
+    case
+        when r.CMDOSU = 'mg' and regexp_matches(coalesce(r.CMDECOD, r.CMTRT), '(?i)^predniso(lo)?ne') then approximate(r.CMDOSE)
+    end as PREDNISONE_MG
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID

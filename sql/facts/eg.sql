@@ -2,7 +2,7 @@
 -- Label:  What the rules on ECG look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
 -- Input:  delivery.rows, study.protocol, study.sites, study.visits
--- Units:  none
+-- Units:  EGVAL as sent: beats/min or msec
 -- Source: expectations/common, expectations/visit/eg
 
 with
@@ -32,7 +32,9 @@ select
     yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
     cast(p.last_plausible_date as date) as LAST_DATE,
     yes_no(v.known) as VISIT_KNOWN,
-    result_kind(r.EGORRES) as RESULT_KIND,
+    yes_no(coalesce(r.EGTESTCD in ('EGHRMN', 'PRAG', 'QRSAG', 'QTAG', 'QTCFAG', 'QTCBAG', 'RRAG'), false)) as MEASURED,
+    result_writing(r.EGORRES) as RESULT_KIND,
+    approximate(r.EGORRES) as EGVAL,
     iso_kind(r.EGDTC) as EGDTC_KIND,
     clock_kind(r.EGDTC, z.timezone) as EGDTC_CLOCK,
     iso_date(r.EGDTC) as EGDT

@@ -2,7 +2,7 @@
 -- Label:  What the rules on exposure look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
 -- Input:  delivery.rows, study.protocol, study.sites
--- Units:  none
+-- Units:  MINUTES in minutes
 -- Source: expectations/common, expectations/visit/ex
 
 with
@@ -28,7 +28,10 @@ select
     iso_date(r.EXSTDTC) as EXSTDT,
     iso_kind(r.EXENDTC) as EXENDTC_KIND,
     clock_kind(r.EXENDTC, z.timezone) as EXENDTC_CLOCK,
-    iso_date(r.EXENDTC) as EXENDT
+    iso_date(r.EXENDTC) as EXENDT,
+    iso_datetime(r.EXSTDTC) as EXSTDTM,
+    iso_datetime(r.EXENDTC) as EXENDTM,
+    date_diff('minute', iso_datetime(r.EXSTDTC), iso_datetime(r.EXENDTC)) as MINUTES
 from delivery.rows as r
 cross join study.protocol as p
 left join subjects as s on r.USUBJID = s.USUBJID

@@ -32,6 +32,13 @@ select
     yes_no(names_arm(concat_ws(chr(10), *columns(r.*)), p.blinded)) as ARM_WORD,
     cast(p.last_plausible_date as date) as LAST_DATE,
     yes_no(v.known) as VISIT_KNOWN,
+    case
+        when r.RSTESTCD is not null then yes_no(starts_with(r.RSTESTCD, 'SLEDAI') or starts_with(r.RSTESTCD, 'BILAG'))
+    end as SCORE_KNOWN,
+    case
+        when starts_with(r.RSTESTCD, 'SLEDAI') and result_kind(r.RSORRES) = 'NUMBER'
+            then yes_no(whole_number(r.RSORRES) is not null)
+    end as SLEDAI_WHOLE,
     case when starts_with(r.RSTESTCD, 'SLEDAI') then result_kind(r.RSORRES) end as SLEDAI_KIND,
     case when starts_with(r.RSTESTCD, 'SLEDAI') then approximate(r.RSORRES) end as SLEDAI_SCORE,
     case when starts_with(r.RSTESTCD, 'BILAG') then r.RSORRES end as BILAG_GRADE,

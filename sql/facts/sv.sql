@@ -19,9 +19,11 @@ subjects as (
 visits as (
     select
         i.VISIT,
-        i.VISIT in (select w.VISIT from study.visits as w) or regexp_matches(i.VISIT, p.unscheduled_visits) as known
+        w.VISITNUM as number,
+        w.VISIT is not null or regexp_matches(i.VISIT, p.unscheduled_visits) as known
     from (select distinct VISIT from delivery.rows) as i
     cross join study.protocol as p
+    left join study.visits as w on i.VISIT = w.VISIT
 )
 
 select
@@ -33,6 +35,7 @@ select
     cast(p.last_plausible_date as date) as LAST_DATE,
     yes_no(v.known) as VISIT_KNOWN,
     result_kind(r.VISITNUM) as VISITNUM_KIND,
+    yes_no(exact_number(r.VISITNUM) = v.number) as VISITNUM_FITS,
     iso_kind(r.SVSTDTC) as SVSTDTC_KIND,
     clock_kind(r.SVSTDTC, z.timezone) as SVSTDTC_CLOCK,
     iso_date(r.SVSTDTC) as SVSTDT,

@@ -2,7 +2,7 @@
 -- Label:  What the rules on vital signs look at: one delivery's rows, with facts beside the cells as sent
 -- Grain:  one row per SRC_ROW
 -- Input:  delivery.rows, study.protocol, study.sites, study.visits, reference.vital_units
--- Units:  VSVAL_STD in check_unit of reference.vital_units
+-- Units:  VSVAL_STD in check_unit of reference.vital_units, SYSTOLIC in mmHg
 -- Source: expectations/common, expectations/visit/vs
 
 with
@@ -24,7 +24,19 @@ visits as (
     cross join study.protocol as p
 ),
 
-tests as (select distinct VSTESTCD from reference.vital_units)
+tests as (select distinct VSTESTCD from reference.vital_units),
+
+-- Systolic pressures, to stand beside the diastolic ones of the same reading.
+systolic as (
+    select
+        USUBJID,
+        VSDTC,
+        concat_ws('|', VSPOS, VSTPT, VSLOC) as reading,
+        max(approximate(VSORRES)) as pressure
+    from delivery.rows
+    where VSTESTCD = 'SYSBP' and VSORRESU = 'mmHg'
+    group by USUBJID, VSDTC, concat_ws('|', VSPOS, VSTPT, VSLOC)
+)
 
 select
     r.*,
@@ -42,6 +54,7 @@ select
             then yes_no(u.factor is not null)
     end as UNIT_KNOWN,
     approximate(r.VSORRES) * cast(u.factor as double) + cast(u.addend as double) as VSVAL_STD,
+    case when r.VSTESTCD = 'DIABP' then sys.pressure end as SYSTOLIC,
     iso_kind(r.VSDTC) as VSDTC_KIND,
     clock_kind(r.VSDTC, z.timezone) as VSDTC_CLOCK,
     iso_date(r.VSDTC) as VSDT
@@ -51,4 +64,6 @@ left join subjects as s on r.USUBJID = s.USUBJID
 left join study.sites as z on r.SITEID = z.SITEID
 left join visits as v on r.VISIT = v.VISIT
 left join tests as t on r.VSTESTCD = t.VSTESTCD
+left join systolic as sys
+    on r.USUBJID = sys.USUBJID and r.VSDTC = sys.VSDTC and concat_ws('|', r.VSPOS, r.VSTPT, r.VSLOC) = sys.reading
 left join reference.vital_units as u on r.VSTESTCD = u.VSTESTCD and r.VSORRESU = u.unit

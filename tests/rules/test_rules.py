@@ -81,7 +81,7 @@ def test_the_common_suites_can_judge_every_domain(domain: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "row", "rule_id"),
     [
-        ("dm", {"DTHFL": "Y", "DTHDTC": "2026-05-01", "RACE": "placebo"}, "DM-028"),
+        ("dm", {"DTHFL": "Y", "DTHDTC": "2026-05-01", "COUNTRY": "placebo"}, "DM-028"),
         ("ds", {"DSDECOD": "DEATH", "DSTERM": "Died on low dose"}, "DS-011"),
         ("ae", {"AETERM": "Rash under placebo"}, "AE-016"),
     ],
