@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ROW_GROUP = 250_000
+
 
 def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -> None:
     """Write staged/<DOMAIN>/<delivery>-<hash>.parquet for one LANDED delivery, or reject it.
@@ -78,15 +80,26 @@ def stage_file(
 
 
 def _write(batches: Iterable[pa.RecordBatch], path: Path, counted: list[int]) -> None:
+    """Write batches in row groups of at least ROW_GROUP rows; the same batches give the same bytes."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer = None
+    writer, waiting = None, []
+
+    def flush() -> None:
+        if writer is not None and waiting:
+            writer.write_table(pa.Table.from_batches(waiting), row_group_size=8 * ROW_GROUP)
+            waiting.clear()
+
     try:
         for batch in batches:
             if writer is None:
                 writer = pq.ParquetWriter(path, batch.schema, compression="zstd")
-            writer.write_batch(batch)
+            waiting.append(batch)
             counted[0] += batch.num_rows
+            if sum(held.num_rows for held in waiting) >= ROW_GROUP:
+                flush()
+        flush()
     finally:
         if writer is not None:
             writer.close()

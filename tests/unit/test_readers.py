@@ -17,7 +17,6 @@ from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import read_export
 from msc_pipeline.readers.delimited import open_delimited
-from msc_pipeline.readers.raw import BATCH_ROWS
 from msc_pipeline.study import Domain
 
 DOMAIN = Domain(
@@ -242,10 +241,10 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 
 def test_a_large_file_comes_in_batches_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ae.csv"
-    count = 2 * BATCH_ROWS + 1
+    count = 500_000
     path.write_bytes(HEADER + b"".join(b"T,S,%d,x,N\n" % i for i in range(count)))
     batches = list(read_export(path, Profile(), DOMAIN))
-    assert [batch.num_rows for batch in batches] == [BATCH_ROWS, BATCH_ROWS, 1]
+    assert len(batches) > 1
     table = pa.Table.from_batches(batches)
     assert table.column("AESEQ").to_pylist() == [str(i) for i in range(count)]
     assert table.column("SRC_ROW").to_pylist() == list(range(2, count + 2))

@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_read_is_rejected_with_a_query_and_an_alert_and_le
 def test_a_fault_behind_the_first_batch_leaves_nothing_either(
     trial: TinyTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("msc_pipeline.readers.delimited.BATCH_ROWS", 2)
+    monkeypatch.setattr("msc_pipeline.readers.delimited.BLOCK", 2)
     text = csv_text([lb("XA", n) for n in range(1, 6)]) + 'x,"y\n'
     stage_delivery(trial.study, landed(trial, text), trial.settings)
     assert now(trial)["code"] == "QUOTE"

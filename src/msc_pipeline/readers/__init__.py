@@ -17,7 +17,7 @@ from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import FORMATS, Profile
 from msc_pipeline.readers.header import plan_header
 from msc_pipeline.readers.raw import FIELD_COUNT, RawTable
-from msc_pipeline.readers.standardising import standard_columns
+from msc_pipeline.readers.standardising import Standardiser
 from msc_pipeline.study import Domain
 
 if TYPE_CHECKING:
@@ -58,15 +58,14 @@ def read_export(
     """
     table = _open(path, profile, name or path.name)
     plan = plan_header(table.header, profile, domain, code)
-    names = domain.columns
+    standardiser = Standardiser(plan, profile, domain.columns, code)
     rows = short = 0
     for raw in table.batches(plan.free_text):
         rows += len(raw.lines)
         if rows > profile.max_rows:
             raise DeliveryRejected("SIZE", "The file has more rows than the site's profile allows.")
         short += raw.faults.to_pylist().count(FIELD_COUNT) if raw.faults.null_count < len(raw.faults) else 0
-        columns = standard_columns(raw, plan, profile, names)
-        yield _batch(columns, raw.lines, raw.faults)
+        yield _batch(standardiser.columns(raw), raw.lines, raw.faults)
     if rows and short == rows:
         raise DeliveryRejected("FIELD_COUNT_ALL", "No row has as many fields as the header.")
 

@@ -1,6 +1,7 @@
-"""Delimited text (CSV), read strictly: fixed encoding, no guessing, every byte accounted for.
+"""Delimited text (CSV), read strictly: no guessing, every byte accounted for.
 
-Belongs here: bytes, line ends, quoting, limits. Does not: column names or meanings.
+Belongs here: records, quoting, line numbers. Does not: encodings and byte checks (decoding), the fast way for
+blocks without any doubt (plain), column names or meanings.
 
 Why the standard library: other readers shift columns on long rows, turn `NA` into null, swallow rows behind an
 unclosed quote, or guess the day/month order from the data.
@@ -17,8 +18,15 @@ from pathlib import Path
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
-from msc_pipeline.readers.raw import BATCH_ROWS, FIELD_COUNT, REPEATED_HEADER, RawBatch, RowBuilder
-from msc_pipeline.storage import CHUNK
+from msc_pipeline.readers.decoding import blocks, check_text
+from msc_pipeline.readers.plain import read_plain
+from msc_pipeline.readers.raw import FIELD_COUNT, REPEATED_HEADER, RawBatch, RowBuilder
+
+BLOCK = 1 << 22
+"""Bytes read at a time; memory is a small multiple of it."""
+
+LONGEST = 1 << 25
+"""Bytes of the longest record: it bounds memory where neither fields nor columns do."""
 
 FAULTS = {
     "FIELD_SIZE": "a field is too long, or its quote is not closed",
@@ -35,22 +43,75 @@ class _Row:
     cells: list[str]
 
 
+class _Lines:
+    """Lines of text out of blocks; a record whose quote is open at the end of a block goes on into the next."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._blocks = source
+        self._text, self._end, self._record = io.StringIO(), 0, 0
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline()
+        if not line:
+            self.load(next(self._blocks))
+            line = self._text.readline()
+        self.number += 1
+        self._record += len(line)
+        if self._record > LONGEST:
+            raise DeliveryRejected("FIELD_SIZE", f"Line {self.number}: {FAULTS['FIELD_SIZE']}.")
+        return line
+
+    def load(self, block: bytes) -> None:
+        """Take `block` as what comes next."""
+        text = block.decode()
+        self._text, self._end = io.StringIO(text, newline=""), len(text)
+
+    def begin(self) -> bool:
+        """Start a record; say whether anything is left in the block."""
+        self._record = 0
+        return self._text.tell() < self._end
+
+
 class Delimited:
     """An opened CSV: its header has been read, its rows have not."""
 
     def __init__(self, path: Path, profile: Profile) -> None:
-        self._rows = _read(path, profile)
-        self._delimiter = profile.delimiter
-        self.header = next(self._rows).cells
+        check_text(path, profile)
+        self._profile = profile
+        self._blocks = blocks(path, profile, BLOCK, LONGEST)
+        self._lines = _Lines(self._blocks)
+        self.header = self._first()
+
+    def _first(self) -> list[str]:
+        for block in self._blocks:
+            self._lines.load(block)
+            for row in self._records():
+                return row.cells
+        raise DeliveryRejected("EMPTY_FILE", "The file holds no line.")
 
     def batches(self, free_text: frozenset[int]) -> Iterator[RawBatch]:
         """Yield the rows; a row of another width, or the header again, is a fault.
 
-        Raises: DeliveryRejected NEWLINE_IN_FIELD where a line end stands outside free text, and what opening
-        raises.
+        Raises: DeliveryRejected NEWLINE_IN_FIELD where a line end stands outside free text, QUOTE, FIELD_SIZE.
         """
+        yield self._strict(free_text)
+        for block in self._blocks:
+            plain = read_plain(block, self._lines.number + 1, self.header, self._profile)
+            if plain is not None:
+                self._lines.number += len(plain.lines)
+                yield plain
+            else:
+                self._lines.load(block)
+                yield self._strict(free_text)
+
+    def _strict(self, free_text: frozenset[int]) -> RawBatch:
+        """Read what is left of the block in hand, and more when its last quote is open."""
         built = RowBuilder(len(self.header))
-        for row in self._rows:
+        for row in self._records():
             if row.lines > 1 and self._swallows(row, free_text):
                 raise DeliveryRejected(
                     "NEWLINE_IN_FIELD",
@@ -62,9 +123,23 @@ class Delimited:
                 built.add_fault(row.line, REPEATED_HEADER)
             else:
                 built.add(row.line, row.cells)
-            if len(built) >= BATCH_ROWS:
-                yield built.take()
-        yield built.take()
+        return built.take()
+
+    def _records(self) -> Iterator[_Row]:
+        """Yield every record of the block in hand that is not blank."""
+        lines, profile = self._lines, self._profile
+        reader = csv.reader(lines, delimiter=profile.delimiter, quotechar=profile.quote, strict=True)
+        before = lines.number
+        with _field_limit(profile.max_field_bytes):
+            try:
+                while lines.begin():
+                    before = lines.number
+                    cells = next(reader)
+                    if cells and (len(cells) > 1 or cells[0].strip()):
+                        yield _Row(before + 1, lines.number - before, cells)
+            except csv.Error as error:
+                code = "FIELD_SIZE" if "limit" in str(error) else "QUOTE"
+                raise DeliveryRejected(code, f"Line {before + 1}: {FAULTS[code]}.") from None
 
     def _swallows(self, row: _Row, free_text: frozenset[int]) -> bool:
         """Say whether a field over several lines may be two stray quotes with whole rows between them.
@@ -73,7 +148,7 @@ class Delimited:
         delimiters stand between the quotes as those lines would have as rows.
         """
         broken = [i for i, cell in enumerate(row.cells) if "\n" in cell or "\r" in cell]
-        inside = sum(row.cells[i].count(self._delimiter) for i in broken)
+        inside = sum(row.cells[i].count(self._profile.delimiter) for i in broken)
         return (
             len(row.cells) != len(self.header)
             or not free_text.issuperset(broken)
@@ -84,35 +159,9 @@ class Delimited:
 def open_delimited(path: Path, profile: Profile) -> Delimited:
     """Open a CSV and read its header.
 
-    Raises: DeliveryRejected EMPTY_FILE, NUL_BYTE, TRUNCATED, LINE_ENDS, ENCODING, QUOTE, FIELD_SIZE.
+    Raises: DeliveryRejected QUOTE, FIELD_SIZE, and what checking its text raises.
     """
     return Delimited(path, profile)
-
-
-def _read(path: Path, profile: Profile) -> Iterator[_Row]:
-    """Yield the header, then every record that is not blank."""
-    _check_bytes(path)
-    with (
-        path.open("rb") as raw,
-        io.TextIOWrapper(raw, encoding=profile.encoding, newline="") as text,
-        _field_limit(profile.max_field_bytes),
-    ):
-        reader = csv.reader(text, delimiter=profile.delimiter, strict=True)
-        seen, before = False, 0
-        try:
-            for cells in reader:
-                line, before = before + 1, reader.line_num
-                if not cells or (len(cells) == 1 and not cells[0].strip()):
-                    continue
-                seen = True
-                yield _Row(line, before - line + 1, cells)
-        except UnicodeDecodeError:
-            raise DeliveryRejected("ENCODING", f"The file is not {profile.encoding}.") from None
-        except csv.Error as error:
-            code = "FIELD_SIZE" if "limit" in str(error) else "QUOTE"
-            raise DeliveryRejected(code, f"Line {before + 1}: {FAULTS[code]}.") from None
-        if not seen:
-            raise DeliveryRejected("EMPTY_FILE", "The file holds no line.")
 
 
 @contextmanager
@@ -123,25 +172,3 @@ def _field_limit(size: int) -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
-
-
-def _check_bytes(path: Path) -> None:
-    """Refuse what a text reader would pass over in silence."""
-    last, first = b"", b""
-    newlines = returns = 0
-    with path.open("rb") as raw:
-        while chunk := raw.read(CHUNK):
-            first = first or chunk[:2]
-            if first in (b"\xff\xfe", b"\xfe\xff"):
-                raise DeliveryRejected("ENCODING", "The file is UTF-16.")
-            if b"\x00" in chunk:
-                raise DeliveryRejected("NUL_BYTE", "The file holds a NUL byte.")
-            newlines += chunk.count(b"\n")
-            returns += chunk.count(b"\r")
-            last = chunk[-1:]
-    if not last:
-        raise DeliveryRejected("EMPTY_FILE", "The file is empty.")
-    if returns and not newlines:
-        raise DeliveryRejected("LINE_ENDS", "Lines end with a carriage return only.")
-    if last != b"\n":
-        raise DeliveryRejected("TRUNCATED", "The last line has no end: the file may be cut off.")

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_ROWS = 50_000
-
 FIELD_COUNT = "FIELD_COUNT"
 REPEATED_HEADER = "REPEATED_HEADER"
 
