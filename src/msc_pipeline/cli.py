@@ -130,6 +130,26 @@ def check(
 
 
 @app.command()
+def profile(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A site's export.")],
+    study: Annotated[
+        str, typer.Option("--study", help="Study id: its columns, visits, codes and units.")
+    ] = "",
+    domain: Annotated[
+        str, typer.Option("--domain", help="Domain, when the file name does not tell it.")
+    ] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Propose a site profile from a file, and list what a person must decide. No cell but codes is shown."""
+    from msc_pipeline.profiling import as_dict, as_yaml, propose
+
+    settings = Settings.from_env()
+    known = _study(study) if study else None
+    proposal = propose(file, settings.project, known, domain.upper())
+    typer.echo(json.dumps(as_dict(proposal)) if json_ else as_yaml(proposal), nl=json_)
+
+
+@app.command()
 def land(
     study: StudyOption, site: SiteOption = "", landing: LandingOption = None, home: HomeOption = None
 ) -> None:

@@ -99,6 +99,12 @@ def open_workbook(path: Path, profile: Profile) -> Workbook:
     raise DeliveryRejected("EMPTY_FILE", "The sheet holds no cell.")
 
 
+def sheet_names(path: Path) -> tuple[str, ...]:
+    """Return the names of a workbook's sheets, in order."""
+    with _opened(path) as book:
+        return tuple(sheet.title for sheet in book.worksheets)
+
+
 def _check_archive(path: Path, profile: Profile) -> None:
     """Judge the archive by its table of contents, before anything is unpacked.
 
