@@ -121,10 +121,16 @@ def check(
     json_: JsonOption = False,
 ) -> None:
     """Say what would happen to a file; nothing is stored. Exit 0 it would be used; 3 rejected, or rows quarantined."""
-    from msc_pipeline.trying import try_file
+    from msc_pipeline.trying import as_rows, in_words, try_file
 
-    report = try_file(_study(study), site, file, Settings.from_env(), domain=domain)
-    _show(report, json_)
+    report = try_file(_study(study), site, file, Settings.from_env(), domain=domain.upper())
+    if json_:
+        typer.echo(json.dumps(report))
+    else:
+        typer.echo(f"{report['file']}, site {site}, {report['domain'] or 'no domain'}")
+        typer.echo(in_words(report))
+        if report["rules"]:
+            _rows(as_rows(report), False)
     if report["status"] != "ACCEPTED":
         raise typer.Exit(3)
 

@@ -446,7 +446,7 @@ def test_check_prints_what_would_happen_and_stores_nothing(msc: Msc, trial: Tiny
     path = trial.send("XA", "LB", [lb("XA", n, s) for n in (1, 2) for s in (1, 2, 3)])
     said = msc("check", path, "--study", STUDY, "--site", "XA")
     assert said.exit == 0
-    assert "status: ACCEPTED\n" in said.out
+    assert "ACCEPTED: all 6 rows would be used.\n" in said.out
     rejected = trial.send("XA", "LB", "not an export\n", name="lb_2.csv")
     said = msc("check", rejected, "--study", STUDY, "--site", "XA", "--json")
     assert (said.exit, json.loads(said.out)["code"]) == (3, "HEADER_MISSING")

@@ -9,10 +9,10 @@ import pytest
 
 from msc_pipeline import trying
 from msc_pipeline.errors import UsageError
-from msc_pipeline.trying import try_file
+from msc_pipeline.trying import as_rows, in_words, try_file
 from tiny_trial import FEW_RULES, TinyTrial, csv_text, lb, make_trial, trust_own_scan
 
-KEYS = {"file", "site", "domain", "status", "code", "reason", "rows_in", "quarantined", "rules"}
+KEYS = {"file", "site", "domain", "format", "status", "code", "reason", "rows_in", "quarantined", "rules"}
 GOOD = [lb("XA", n, s) for n in (1, 2) for s in (1, 2, 3)]
 
 
@@ -55,6 +55,19 @@ def test_a_bad_row_would_be_quarantined_and_the_rules_say_why(trial: TinyTrial) 
     (rule,) = [r for r in report["rules"] if r["severity"] == "critical"]
     assert rule["rows"] == 1 and rule["says"].endswith(".")
     assert "unreadable" not in str(report)
+
+
+def test_a_site_is_told_which_lines_and_what_becomes_of_them(trial: TinyTrial) -> None:
+    bad = [lb("XA", n, LBORRES="unreadable") for n in range(3, 10)]
+    report = tried(trial, csv_text([*GOOD * 5, *bad]))
+    assert in_words(report).startswith("PARTIAL: ")
+    rows = [row for row in as_rows(report) if row["so"] == "the row waits in quarantine"]
+    assert any(row["first lines"] == "32, 33, 34, 35, 36" and row["rows"] == 7 for row in rows)
+    assert "unreadable" not in str(rows) and "TINY01" not in str(rows)
+    assert in_words(tried(trial, "")) == (
+        "REJECTED: nothing of the file would be used. EMPTY_FILE: The file is empty."
+    )
+    assert in_words(tried(trial, csv_text(GOOD))) == "ACCEPTED: all 6 rows would be used."
 
 
 def test_a_file_of_bad_rows_would_be_rejected(trial: TinyTrial) -> None:
