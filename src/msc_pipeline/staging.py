@@ -17,7 +17,7 @@ from msc_pipeline import ledger as book
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.ledger import Ledger
 from msc_pipeline.profiles import Profile
-from msc_pipeline.readers import read_export
+from msc_pipeline.readers import Tally, read_export
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import check, digest, mark, put
 from msc_pipeline.study import Domain, Study
@@ -48,13 +48,13 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
     relative = f"{study.id}/staged/{delivery['domain']}/{delivery['id']:08d}-{name}.parquet"
     raw = check(base / "raw" / delivery["sha256"], delivery["sha256"])
     try:
-        sha256, rows = stage_file(
+        sha256, rows, sent = stage_file(
             raw, profile, domain, settings.home / relative, code=delivery["domain"], name=delivery["file"]
         )
-        if delivery["rows_declared"] not in (None, rows):
+        if delivery["rows_declared"] not in (None, sent):
             raise DeliveryRejected(
                 "COUNT_MISMATCH",
-                f"The file holds {rows} rows, its manifest says {delivery['rows_declared']}.",
+                f"The file holds {sent} rows, its manifest says {delivery['rows_declared']}.",
             )
     except DeliveryRejected as fault:
         with ledger.write() as connection:
@@ -66,17 +66,20 @@ def stage_delivery(study: Study, delivery: dict[str, Any], settings: Settings) -
         book.add_part(connection, study.id, "staged", relative, sha256, rows)
         landed = sa.update(book.deliveries).where(c.id == delivery["id"], c.status == "LANDED")
         connection.execute(landed.values(status="STAGED", staged_part=relative, rows_in=rows))
-    log.info("staged delivery=%d rows=%d", delivery["id"], rows)
+    log.info("staged delivery=%d rows=%d left_out=%d", delivery["id"], rows, sent - rows)
 
 
 def stage_file(
     source: Path, profile: Profile, domain: Domain, target: Path, *, code: str, name: str
-) -> tuple[str, int]:
-    """Write `source`, sent as `name`, as a staged part at `target`; return (sha256, rows)."""
-    counted = [0]
-    batches = read_export(source, profile, domain, code, name)
+) -> tuple[str, int, int]:
+    """Write `source`, sent as `name`, as a staged part at `target`; return (sha256, rows, rows sent).
+
+    More are sent than staged when a REDCap export holds rows of other domains.
+    """
+    counted, sent = [0], Tally()
+    batches = read_export(source, profile, domain, code, name, sent)
     sha256 = put(target, lambda temporary: _write(batches, temporary, counted))
-    return sha256, counted[0]
+    return sha256, counted[0], sent.rows
 
 
 def _write(batches: Iterable[pa.RecordBatch], path: Path, counted: list[int]) -> None:

@@ -8,6 +8,7 @@ later, from the text as it came.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from msc_pipeline import cdisc
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import FORMATS, Profile
 from msc_pipeline.readers.header import plan_header
-from msc_pipeline.readers.raw import FIELD_COUNT, RawTable
+from msc_pipeline.readers.raw import FIELD_COUNT, RawBatch, RawTable
+from msc_pipeline.readers.redcap import Instruments
 from msc_pipeline.readers.standardising import Standardiser
 from msc_pipeline.study import Domain
 
@@ -46,27 +48,48 @@ SIGNED = ("xlsx", "xpt", "parquet")
 """Formats that always start with a signature."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """Rows of the file that have been read, also those of other domains that a REDCap export holds."""
+
+    rows: int = 0
+
+
 def read_export(
-    path: Path, profile: Profile, domain: Domain, code: str = "", name: str = ""
+    path: Path,
+    profile: Profile,
+    domain: Domain,
+    code: str = "",
+    name: str = "",
+    tally: Tally | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of text columns: every column of `domain` (missing ones null), SRC_ROW, FAULT.
 
-    code: the domain's, as LB. name: the file's own, when `path` is a copy under another.
+    code: the domain's, as LB. name: the file's own, when `path` is a copy under another. tally: counts along.
     SRC_ROW is the line at which the row starts; the header is line 1. FAULT is null, or says why a row could
     not be split into columns; its cells are then null.
     Raises: DeliveryRejected with the code of the fault; it never quotes the file.
     """
     table = _open(path, profile, name or path.name)
-    plan = plan_header(table.header, profile, domain, code)
+    chosen = Instruments(table.header, profile.redcap, profile, code) if profile.redcap else None
+    plan = plan_header(table.header, profile, domain, code, chosen.unread if chosen else ())
     standardiser = Standardiser(plan, profile, domain.columns, code)
-    rows = short = 0
-    for raw in table.batches(plan.free_text):
-        rows += len(raw.lines)
-        if rows > profile.max_rows:
+    for raw in _limited(table.batches(plan.free_text), profile, tally or Tally()):
+        mine = chosen.own(raw, plan) if chosen else raw
+        yield _batch(standardiser.columns(mine), mine.lines, mine.faults)
+
+
+def _limited(batches: Iterator[RawBatch], profile: Profile, tally: Tally) -> Iterator[RawBatch]:
+    """Count rows, and refuse a file of too many, or one without a single row of the header's width."""
+    short = 0
+    for raw in batches:
+        tally.rows += len(raw.lines)
+        if tally.rows > profile.max_rows:
             raise DeliveryRejected("SIZE", "The file has more rows than the site's profile allows.")
-        short += raw.faults.to_pylist().count(FIELD_COUNT) if raw.faults.null_count < len(raw.faults) else 0
-        yield _batch(standardiser.columns(raw), raw.lines, raw.faults)
-    if rows and short == rows:
+        if raw.faults.null_count < len(raw.faults):
+            short += raw.faults.to_pylist().count(FIELD_COUNT)
+        yield raw
+    if tally.rows and short == tally.rows:
         raise DeliveryRejected("FIELD_COUNT_ALL", "No row has as many fields as the header.")
 
 
@@ -103,9 +126,5 @@ def _open(path: Path, profile: Profile, name: str) -> RawTable:
             "FORMAT", "The content is not of the format that the name or the profile says."
         )
     module, function = OPENERS[chosen]
-    try:
-        opener = getattr(import_module(f"msc_pipeline.readers.{module}"), function)
-    except ModuleNotFoundError:
-        raise DeliveryRejected("FORMAT", "This format cannot be read yet.") from None
-    table: RawTable = opener(path, profile)
+    table: RawTable = getattr(import_module(f"msc_pipeline.readers.{module}"), function)(path, profile)
     return table

@@ -18,10 +18,10 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 CENTURY_FROM = 69
 """A year of two digits from here on is of the last century, as POSIX has it; below, of this one."""
 
-UNDECLARED = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d{2})(?:\D.*)?", re.DOTALL)
+UNDECLARED = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d{2})(?:\D.*)?", re.DOTALL | re.ASCII)
 """A date that could mean two days: never read without a declared format."""
 
-_UNKNOWN = r"U(?:NK?)?|\?+"
+_UNKNOWN = r"UN|UNK|UNKN|\?+"
 _SPLIT = re.compile("(" + "|".join(DATE_TOKENS) + ")")
 _TIME = ("HH", "MI", "SS")
 
@@ -32,7 +32,7 @@ def local_date(form: str) -> Callable[[str], str]:
     Unknown parts are UN, UNK, 00 or question marks: an unknown day leaves year and month, an unknown month the
     year (and `---` before a known day), an unknown time the date; nothing known is empty.
     """
-    pattern = re.compile(_pattern(form), re.IGNORECASE)
+    pattern = re.compile(_pattern(form), re.IGNORECASE | re.ASCII)
 
     def change(cell: str) -> str:
         match = pattern.fullmatch(cell)
@@ -73,7 +73,7 @@ def _iso(parts: dict[str, str | None]) -> str | None:
     """Return ISO 8601; empty when nothing is known; None when the parts are no date."""
     year, month, day = _year(parts), _month(parts), _number(parts.get("DD"), zero_unknown=True)
     if year is None:
-        return "" if month is None and day is None else None
+        return "" if month is None and day is None and not _time(parts) else None
     if month is None or day is None:
         if not (1 <= (month or 1) <= len(MONTHS) and 1 <= (day or 1) <= 31) or _time(parts):
             return None
