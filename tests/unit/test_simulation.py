@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from drawn_trial import STUDY, Rows, drawn, simulated
 from msc_pipeline.errors import UsageError
-from msc_pipeline.sample import load_spec, write_sample
+from msc_pipeline.sample import write_sample
 from msc_pipeline.sample.simulation import DOMAINS, arms, simulated_exports
 from msc_pipeline.sample.spec import SimulatedSpec
 from msc_pipeline.settings import PROJECT
 from msc_pipeline.study import Study, load_study
-
-STUDY = "misle"
-Rows = dict[str, list[dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +25,7 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def spec(study: Study) -> SimulatedSpec:
-    spec = load_spec(study, PROJECT)
-    assert isinstance(spec, SimulatedSpec)
-    return spec
-
-
-def drawn(study: Study, spec: SimulatedSpec, *domains: str, **options: int) -> Rows:
-    columns = {domain: spec.domains[domain] for domain in domains or spec.domains}
-    rows: Rows = defaultdict(list)
-    for export in simulated_exports(study, spec.simulated, columns, **options):
-        rows[export.domain] += [dict(zip(export.columns, row, strict=True)) for row in export.rows]
-    return rows
+    return simulated(study)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def scores(
             any(_grade(activity, value[i]) in activity.entry_grades for value in severity.values())
             for i in entry
         )
-        if max(totals) > high or (planted and planted.bilag_quiet and graded):
+        if max(totals) > high:
             shift -= STEP
         elif min(totals) < low or not (graded or (planted and (planted.bilag_quiet or planted.sledai))):
             shift += STEP
@@ -126,7 +126,16 @@ def scores(
         else [activity.never] * len(totals)
         for code in activity.systems
     }
+    for told in grades.values() if planted and planted.bilag_quiet else ():
+        for at in entry:
+            told[at] = _quiet(activity, told[at])
     return totals, grades
+
+
+def _quiet(activity: Activity, grade: str) -> str:
+    """Return the worst grade that does not meet the entry criterion, instead of one that does."""
+    milder = next(name for name in activity.grades if name not in activity.entry_grades)
+    return milder if grade in activity.entry_grades else grade
 
 
 def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[dict[str, str]]:

@@ -14,7 +14,7 @@ from msc_pipeline.sample.simulation.course import Course, factors
 from msc_pipeline.sample.simulation.model import Simulated
 from msc_pipeline.sample.simulation.planted import LAST
 from msc_pipeline.sample.simulation.spec import Drawn, Laboratory, Test
-from msc_pipeline.sample.simulation.streams import stream
+from msc_pipeline.sample.simulation.streams import pick, stream
 from msc_pipeline.study import Study
 
 NOT_DONE = "NOT DONE"
@@ -98,7 +98,8 @@ def _plant(spec: Simulated, subject: Course, made: Values) -> None:
     for case in planted.values if planted else ():
         if case.LBTESTCD in made:
             at = _position(spec, subject, case.visit, case.LBTESTCD)
-            made[case.LBTESTCD][at] = np.nan if case.value is None else float(case.value)
+            missing = case.value is None and not case.titer
+            made[case.LBTESTCD][at] = np.nan if missing else float(case.value or 1)
 
 
 def _position(spec: Simulated, subject: Course, visit: str, code: str) -> int:
@@ -134,6 +135,7 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
     why = draw.integers(0, len(laboratory.not_done_reasons), len(subject.occasions))
     place = {code: i for i, code in enumerate(made)}
     known = _decided(spec, subject)
+    titers = {code: pick(draw, test.titers) for code, test in _tests(laboratory).items() if test.titers}
     sequence = 0
     for at in subject.attended:
         occasion = subject.occasions[at]
@@ -145,11 +147,12 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
             missing = np.isnan(value) or (
                 lost[at, place[code]] < laboratory.not_done and (occasion.VISIT, code) not in known
             )
+            titer = known.get((occasion.VISIT, code)) or titers.get(code)
             yield {
                 "LBSEQ": str(sequence),
                 "LBREFID": f"{subject.site}{subject.number:04d}-{at + 1:02d}{tube}",
                 "LBTESTCD": code, "LBTEST": test.LBTEST, "LBCAT": panel, "LBSPEC": test.LBSPEC,
-                "LBORRES": "" if missing else _text(value, test),
+                "LBORRES": "" if missing else titer or _text(value, test),
                 "LBORRESU": "" if missing else units[code],
                 "LBORNRLO": _limit(ranges[code][0]), "LBORNRHI": _limit(ranges[code][1]),
                 "LBSTAT": NOT_DONE if missing else "",
@@ -158,11 +161,14 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
             }  # fmt: skip
 
 
-def _decided(spec: Simulated, subject: Course) -> set[tuple[str, str]]:
-    """Return visit and test of every planted value: those results are never lost."""
+def _decided(spec: Simulated, subject: Course) -> dict[tuple[str, str], str]:
+    """Return visit and test of every planted value, with its titer: those results are never lost."""
     planted = subject.planted
     return {
-        (subject.occasions[_position(spec, subject, case.visit, case.LBTESTCD)].VISIT, case.LBTESTCD)
+        (
+            subject.occasions[_position(spec, subject, case.visit, case.LBTESTCD)].VISIT,
+            case.LBTESTCD,
+        ): case.titer
         for case in (planted.values if planted else ())
     }
 

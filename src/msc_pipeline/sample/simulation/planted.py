@@ -37,11 +37,12 @@ class Telling(Frozen):
 
 
 class PlantedValue(Frozen):
-    """A result at one visit, in the standard unit; without a value the test was not done."""
+    """A result at one visit, in the standard unit, or a titer; with neither the test was not done."""
 
     visit: str
     LBTESTCD: str
     value: Decimal | None = None
+    titer: str = ""
 
 
 class PlantedVisit(Frozen):
@@ -64,7 +65,10 @@ class Unscheduled(Frozen):
 
 
 class PlantedMedication(Frozen):
-    """A medication record beside the subject's own. start, end: days from the infusion, or a partial date."""
+    """A medication record instead of the subject's own of that drug. start, end: days from the infusion.
+
+    told: how much of the start is known.
+    """
 
     CMTRT: str
     CMCLAS: str
@@ -73,8 +77,9 @@ class PlantedMedication(Frozen):
     CMDOSFRQ: str
     CMROUTE: str
     CMINDC: str
-    start: int | str
-    end: int | str | None = None
+    start: int
+    end: int | None = None
+    told: Literal["day", "month", "year"] = "day"
 
 
 class PlantedEvent(Frozen):

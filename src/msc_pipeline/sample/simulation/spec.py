@@ -126,6 +126,7 @@ class Test(Drawn):
 
     times, over: the value is the product of these drawn numbers, divided by that one, times `scale`; plus: it is
     their sum; else it is drawn. digits: as reported. below, above: limits of the assay, reported as <x and >x.
+    titers: the result is one of these texts, the same at every visit of a subject.
     """
 
     LBTEST: str
@@ -137,6 +138,7 @@ class Test(Drawn):
     over: str = ""
     plus: tuple[str, ...] = ()
     scale: float = 1
+    titers: Weights = Field(default_factory=dict)
     below: float | None = None
     above: float | None = None
 

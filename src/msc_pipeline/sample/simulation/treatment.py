@@ -22,47 +22,42 @@ from msc_pipeline.study import Study
 
 YEAR = 365
 VAGUE_YEARS = 3
-"""A start longer ago is told as a year, one before the last half year as a month."""
+"""A start longer ago is told as a year, one longer ago than a year as a month."""
 
 
 @dataclass(frozen=True)
 class _Period:
-    """One dose of one drug; start and end may be told as text (a partial date)."""
+    """One dose of one drug. told: how much of the start is known; empty, by how long ago it was."""
 
     drug: Drug
     dose: float
-    start: int | str
-    end: int | str | None
+    start: int
+    end: int | None
+    told: str = ""
 
 
 def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[dict[str, str]]:
     """Yield CM rows in order of their start."""
     known = min((subject.last - subject.dosed.date()).days, (spec.data_until - subject.dosed.date()).days)
-    periods = [p for p in _periods(spec, seed, subject) if isinstance(p.start, str) or p.start <= known]
-    periods.sort(key=lambda p: (_day(subject, p.start), p.drug.CMTRT))
+    periods = [p for p in _periods(spec, seed, subject) if p.start <= known]
+    periods.sort(key=lambda p: (p.start, p.drug.CMTRT))
     for sequence, period in enumerate(periods, 1):
         drug = period.drug
-        end = period.end if isinstance(period.end, str) or (period.end or 0) <= known else None
+        over = period.end is not None and period.end <= known
         yield {
             "CMSEQ": str(sequence), "CMTRT": drug.CMTRT, "CMDECOD": drug.CMTRT, "CMINDC": drug.CMINDC,
             "CMCLAS": drug.CMCLAS, "CMDOSE": f"{period.dose:g}", "CMDOSU": drug.CMDOSU,
-            "CMDOSFRQ": drug.CMDOSFRQ, "CMROUTE": drug.CMROUTE, "CMSTDTC": _day(subject, period.start),
-            "CMENDTC": "" if end is None else _told(subject, end),
+            "CMDOSFRQ": drug.CMDOSFRQ, "CMROUTE": drug.CMROUTE, "CMSTDTC": _begin(subject, period),
+            "CMENDTC": subject.date_of(period.end or 0).isoformat() if over else "",
         }  # fmt: skip
 
 
-def _day(subject: Course, offset: int | str) -> str:
+def _begin(subject: Course, period: _Period) -> str:
     """Return a start: to the day, or as a month or a year when it is long ago."""
-    if isinstance(offset, str):
-        return offset
-    day = subject.date_of(offset)
-    if offset < -VAGUE_YEARS * YEAR:
-        return f"{day.year}"
-    return f"{day:%Y-%m}" if offset < -YEAR else day.isoformat()
-
-
-def _told(subject: Course, offset: int | str) -> str:
-    return offset if isinstance(offset, str) else subject.date_of(offset).isoformat()
+    day = subject.date_of(period.start)
+    long_ago = "year" if period.start < -VAGUE_YEARS * YEAR else "month" if period.start < -YEAR else "day"
+    told = period.told or long_ago
+    return f"{day.year}" if told == "year" else f"{day:%Y-%m}" if told == "month" else day.isoformat()
 
 
 def _periods(spec: Simulated, seed: int, subject: Course) -> list[_Period]:
@@ -93,7 +88,7 @@ def _planted(case: PlantedMedication) -> _Period:
         CMTRT=case.CMTRT, CMCLAS=case.CMCLAS, CMDOSU=case.CMDOSU, CMROUTE=case.CMROUTE, CMINDC=case.CMINDC,
         CMDOSFRQ=case.CMDOSFRQ, doses=(float(case.CMDOSE),),
     )  # fmt: skip
-    return _Period(drug, float(case.CMDOSE), case.start, case.end)
+    return _Period(drug, float(case.CMDOSE), case.start, case.end, case.told)
 
 
 def _one(draw: np.random.Generator, doses: tuple[float, ...]) -> float:
