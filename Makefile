@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 PORT ?= 8080
+FUZZ_MINUTES ?= 30
 
-.PHONY: help setup run up test check format docs lock bench clean
+.PHONY: help setup run up test fuzz check format docs lock bench clean
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -30,6 +31,14 @@ test: setup ## Every test, with branch coverage of src
 	@rm -f .coverage .coverage.*
 	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report= tests
 	@coverage report --skip-covered --fail-under=90
+
+fuzz: setup ## Property tests of every reader and of landing with new random inputs, for FUZZ_MINUTES (30)
+	@end=$$(( $$(date +%s) + 60 * $(FUZZ_MINUTES) )); rounds=0; \
+	while [ $$(date +%s) -lt $$end ]; do \
+		seed=$$RANDOM$$RANDOM; rounds=$$(( rounds + 1 )); echo "Round $$rounds, seed $$seed"; \
+		FUZZ_FACTOR=5 timeout 1200 pytest --quiet --numprocesses 2 --no-loadscope-reorder -m fuzz --hypothesis-seed=$$seed tests/unit \
+			|| { echo "Failed or hung: FUZZ_FACTOR=5 pytest -m fuzz --hypothesis-seed=$$seed tests/unit"; exit 1; }; \
+	done; echo "$$rounds rounds without a fault"
 
 check: setup ## Format, lint, types, import contracts, SQL, compose file, generated pages
 	@ruff format --check --quiet . && ruff check --quiet .

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from fuzzing import fuzz
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import read_export
@@ -284,7 +285,7 @@ def _lines(rows: list[tuple[str, ...]], dialect: dict[str, Any]) -> tuple[bytes,
     return out.getvalue().encode(), starts
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(150)
 @given(
     rows=ROWS,
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -320,7 +321,7 @@ def _damaged(draw: Callable[[Any], Any]) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 @given(data=st.one_of(st.binary(max_size=60), st.composite(_damaged)()))
 @example(data=b'"\n')
 @example(data=b"STUDYID,USUBJID,AESEQ,AETERM\n\n,,\n")

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import fuzz
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import columnar
 from msc_pipeline.readers.columnar import open_parquet
@@ -170,7 +171,7 @@ def test_one_long_text_repeated_does_not_fill_the_memory(tmp_path: Path) -> None
     assert code_of(lambda: read(path)) == "RATIO"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(60)
 @given(
     rows=st.lists(
         st.tuples(

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyreadstat
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import fuzz
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers.columnar import open_parquet
@@ -93,7 +94,7 @@ def damaged(data: bytes, damage: list[tuple[float, str, int]]) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(60)
 @given(damage=DAMAGE)
 def test_damage_of_any_kind_gives_rows_or_a_code_and_no_other_error(
     tmp_path: Path, form: str, damage: list[tuple[float, str, int]]

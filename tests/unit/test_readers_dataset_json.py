@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import fuzz
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers.dataset_json import open_dataset_json
 from raw_rows import Raw, code_of, raw_rows
@@ -201,7 +202,7 @@ def test_a_number_of_endless_length_stays_as_it_is_written(tmp_path: Path) -> No
     assert read(write(tmp_path / "a", [row], "json")).rows[0][1] == "1E+999999999"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(60)
 @given(
     form=st.sampled_from(FORMS),
     rows=st.lists(

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pyreadstat
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import fuzz
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers import transport
 from msc_pipeline.readers.transport import open_transport
@@ -172,7 +173,7 @@ def test_limits_are_those_of_the_profile(tmp_path: Path, limit: dict[str, Any], 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(40)
 @given(
     version=st.sampled_from(VERSIONS),
     rows=st.lists(

@@ -10,10 +10,11 @@ from typing import Any
 
 import openpyxl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl.chart import BarChart
 
+from fuzzing import fuzz
 from msc_pipeline.profiles import Profile
 from msc_pipeline.readers.workbook import open_workbook
 from raw_rows import Raw, code_of, raw_rows
@@ -299,7 +300,7 @@ def test_limits_are_those_of_the_profile(tmp_path: Path, limit: dict[str, Any], 
     assert len(read(path, Profile(max_rows=3, max_columns=3)).rows) == 3
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(40)
 @given(
     rows=st.lists(
         st.tuples(
