@@ -1,37 +1,60 @@
 -- Name:   cross.lb
 -- Label:  What the rules across domains look at: laboratory results that arrived, beside the site's other records
 -- Grain:  one row per SITEID, SRC_SHA256, SRC_ROW
--- Input:  arrived.dm, arrived.lb, arrived.sv
--- Units:  DAYS_FROM_VISIT in days
+-- Input:  arrived.lb, cross.subjects, cross.visits, reference.check_units, reference.own_history, reference.units
+-- Units:  DAYS_FROM_VISIT in days; OWN_CHANGE, CHANGE_LIMIT: times or parts of the subject's own median
 -- Source: expectations/cross/lb
 
 with
 
-subjects as (
+-- Results in the unit that limits of plausibility are given in, of tests with a limit to their change.
+measured as (
+    select
+        r.SITEID,
+        r.USUBJID,
+        r.LBTESTCD,
+        coalesce(r.LBSPEC, '') as specimen,
+        r.SRC_SHA256,
+        r.SRC_ROW,
+        cast(o.fold as double) as fold,
+        cast(o.slip as double) as slip,
+        approximate(r.LBORRES) * cast(u.factor as double) as value
+    from arrived.lb as r
+    inner join reference.own_history as o on r.LBTESTCD = o.LBTESTCD
+    inner join reference.check_units as c on r.LBTESTCD = c.LBTESTCD
+    inner join reference.units as u
+        on r.LBTESTCD = u.LBTESTCD and r.LBORRESU = u.unit and c.check_unit = u.standard_unit
+),
+
+-- What is usual for each subject, where there are at least four results to say so.
+usual as (
     select
         SITEID,
         USUBJID,
-        max(iso_latest(DTHDTC)) as death,
-        bool_or(coalesce(DTHFL = 'Y', false) or DTHDTC is not null) as dead,
-        min(iso_date(RFICDTC)) as consent,
-        min(iso_date(RFSTDTC)) as first_day
-    from arrived.dm
-    group by SITEID, USUBJID
+        LBTESTCD,
+        specimen,
+        median(value) as middle
+    from measured
+    where value > 0
+    group by SITEID, USUBJID, LBTESTCD, specimen
+    having count(*) >= 4
 ),
 
--- First and last day of each visit; a site that has sent no visits yet is not asked for one.
-visits as (
+changes as (
     select
-        SITEID,
-        USUBJID,
-        exact_number(VISITNUM) as number,
-        min(iso_date(SVSTDTC)) as first_day,
-        max(greatest(iso_date(SVSTDTC), iso_date(SVENDTC))) as last_day
-    from arrived.sv
-    group by SITEID, USUBJID, exact_number(VISITNUM)
+        m.SITEID,
+        m.SRC_SHA256,
+        m.SRC_ROW,
+        m.fold,
+        m.slip,
+        greatest(m.value / u.middle, u.middle / m.value) as change
+    from measured as m
+    inner join usual as u
+        on m.SITEID = u.SITEID and m.USUBJID = u.USUBJID and m.LBTESTCD = u.LBTESTCD and m.specimen = u.specimen
+    where m.value > 0
 ),
 
-sites as (select distinct SITEID from arrived.sv)
+sites as (select distinct SITEID from "cross".visits)
 
 select
     r.*,
@@ -41,9 +64,15 @@ select
     case
         when s.SITEID is not null and r.VISITNUM is not null then yes_no(v.USUBJID is not null)
     end as VISIT_IN_SV,
-    greatest(v.first_day - iso_date(r.LBDTC), iso_date(r.LBDTC) - v.last_day, 0) as DAYS_FROM_VISIT
+    greatest(v.first_day - iso_date(r.LBDTC), iso_date(r.LBDTC) - v.last_day, 0) as DAYS_FROM_VISIT,
+    h.change as OWN_CHANGE,
+    h.fold as CHANGE_LIMIT,
+    -- A power of ten, within 40 percent, that no living person's own results differ by.
+    yes_no(h.change >= h.slip * 0.6 and abs(log10(h.change) - round(log10(h.change))) < 0.15) as DECIMAL_SLIP,
+    case when r.LBTESTCD = 'PSA' then d.sex end as PSA_SEX
 from arrived.lb as r
-left join subjects as d on r.SITEID = d.SITEID and r.USUBJID = d.USUBJID
+left join "cross".subjects as d on r.SITEID = d.SITEID and r.USUBJID = d.USUBJID
 left join sites as s on r.SITEID = s.SITEID
-left join visits as v
+left join "cross".visits as v
     on r.SITEID = v.SITEID and r.USUBJID = v.USUBJID and exact_number(r.VISITNUM) = v.number
+left join changes as h on r.SITEID = h.SITEID and r.SRC_SHA256 = h.SRC_SHA256 and r.SRC_ROW = h.SRC_ROW

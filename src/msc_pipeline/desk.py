@@ -53,6 +53,12 @@ class Desk:
         return tuple(m for m in models.load_models(self.project, "cross") if m.name in judged & mine)
 
     @cached_property
+    def cross_shared(self) -> tuple[models.Model, ...]:
+        """Models sql/cross that no suite judges: what the others share, made before them."""
+        judged = {name.replace("/", ".") for name in suite_names(self.project)}
+        return tuple(m for m in models.load_models(self.project, "cross") if m.name not in judged)
+
+    @cached_property
     def curated(self) -> tuple[models.Model, ...]:
         """Models sql/curated in run order."""
         return models.load_models(self.project, "curated")
@@ -71,7 +77,7 @@ class Desk:
     @cached_property
     def cross_rules(self) -> str:
         """Hash of the cross-domain rules and the facts they look at."""
-        texts = [m.sha256 for m in self.cross]
+        texts = [m.sha256 for m in (*self.cross_shared, *self.cross)]
         texts += [load_suite(f"cross/{m.table}", self.project).text_hash for m in self.cross]
         return digest(*texts)
 

@@ -87,10 +87,11 @@ def _judge(
         " KEY_HASH varchar, RULES varchar[], WARNINGS varchar[])"
     )
     shown: dict[tuple[str, str], dict[tuple[str, str], Any]] = defaultdict(dict)
+    for model in desk.cross_shared:
+        _make(connection, model)
     for model in desk.cross:
         suite = load_suite(f"cross/{model.table}", desk.project)
-        with models.reported(model.name, PermanentError, "MODEL_FAILED"):
-            connection.execute(f'create table "cross".{model.table} as {model.sql}')
+        _make(connection, model)
         results = checks.evaluate(connection, f"cross.{model.table}", [suite])
         if broken := [r.rule_id for r in results if r.error]:
             raise PermanentError(
@@ -115,6 +116,11 @@ def _judge(
                 shown[site, domain][rule_id, key] = (severities[rule_id], int(n))
     connection.execute("delete from held where len(RULES) = 0")
     return shown
+
+
+def _make(connection: duckdb.DuckDBPyConnection, model: models.Model) -> None:
+    with models.reported(model.name, PermanentError, "MODEL_FAILED"):
+        connection.execute(f'create table "cross".{model.table} as {model.sql}')
 
 
 def _last_dates(study: Study) -> str:

@@ -162,6 +162,7 @@ class Study(_Frozen):
     arms: tuple[Arm, ...]
     baseline: Baseline
     on_treatment_days: int | None = None
+    max_doses: int | None = Field(default=None, ge=1)
     last_plausible_date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     unscheduled_visits: str = "^UNSCHEDULED"
     leaves_study: tuple[str, ...] = ("DISPOSITION EVENT",)
@@ -227,10 +228,11 @@ class Study(_Frozen):
             "baseline_predose": self.baseline.predose,
             "baseline_change": self.baseline.change,
             "on_treatment_days": self.on_treatment_days,
+            "max_doses": self.max_doses,
             "last_plausible_date": self.last_plausible_date,
             "leaves_study": list(self.leaves_study),
         }
-        kinds = {"leaves_study": pa.list_(text), "planned_subjects": whole, "on_treatment_days": whole}
+        kinds = {"leaves_study": pa.list_(text), "planned_subjects": whole, "on_treatment_days": whole, "max_doses": whole}
         visits = [{**v.model_dump(), "expected": "Y" if v.expected else "N"} for v in self.visits]
         visit_kinds = {"VISITNUM": number, "week": number, "day": whole, "before": whole, "after": whole}
         return {

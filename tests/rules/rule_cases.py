@@ -88,6 +88,7 @@ def study() -> Study:
         arms=({"ARMCD": "P", "ARM": "Placebo", "ratio": 1},),
         baseline={"rule": "visit", "visit": "SCREENING"},
         last_plausible_date="2026-12-31",
+        max_doses=1,
         blinding={"words": ("placebo", "low dose")},
         profiles={"standard": {"timezone": "America/New_York"}},
         sites={"101": {"profile": "standard"}, "102": {"profile": "standard", "lab": "central"}},
@@ -143,16 +144,22 @@ def deliver(connection: duckdb.DuckDBPyConnection, domain: str, rows: list[dict[
 
 
 def arrive(connection: duckdb.DuckDBPyConnection, domain: str, cases: list[dict[str, Any]]) -> str:
-    """Make one subject per case, with its rows in every domain; return the cross relation of `domain`."""
+    """Make one subject per case, with its rows in every domain; return the cross relation of `domain`.
+
+    `beside`: further rows of the same domain, of the same subject unless they name another.
+    """
     arrived: dict[str, list[dict[str, Any]]] = {name.lower(): [] for name in cdisc.DOMAINS}
     for number, case in enumerate(cases, 2):
-        others = {"dm": [{}], "sv": [{}], **case.get("others", {}), domain: [case["row"]]}
+        beside = [{"SRC_ROW": number + 10_000 * n, **row} for n, row in enumerate(case.get("beside", []), 1)]
+        others = {"dm": [{}], "sv": [{}], **case.get("others", {}), domain: [case["row"], *beside]}
         for name, rows in others.items():
             own = {"USUBJID": f"T1-101-{number:04d}", "SITEID": "101", "SRC_ROW": number, "SRC_SHA256": name}
-            arrived[name] += [{**defaults()[name], **row, **own} for row in rows]
+            arrived[name] += [{**defaults()[name], **own, **row} for row in rows]
     extra = ("SITEID", "SRC_SHA256", "SRC_ROW", "KEY_HASH", "PENDFL")
     for name, rows in arrived.items():
         fill(connection, f"arrived.{name}", (*columns(name), *extra), rows)
+    for shared in ("subjects", "visits"):
+        _model(connection, f"cross.{shared}")
     return _model(connection, f"cross.{domain}")
 
 
