@@ -149,7 +149,9 @@ def test_a_rule_that_cannot_be_judged_lets_nothing_pass(
         return {}
 
     monkeypatch.setattr(gx_duckdb, "verdicts", silent)
-    with pytest.raises(PermanentError, match="RULE_NOT_EVALUATED: cross rules could not be judged: X-[A-Z]+-001"):
+    with pytest.raises(
+        PermanentError, match=r"RULE_NOT_EVALUATED: cross rules could not be judged: X-[A-Z]+-001"
+    ):
         hold_rows(trial.study, trial.settings)
     assert trial.known("holds") == []
     assert pipeline.news(STUDY, trial.settings) == {"changed": True}
