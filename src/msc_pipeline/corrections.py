@@ -25,6 +25,8 @@ from msc_pipeline.storage import check, digest, mark, put
 from msc_pipeline.study import Domain, Study
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,11 @@ class Fold:
 
     def literal(self, path: str) -> str:
         """Return the SQL literal of a part's path, its bytes checked against the ledger."""
-        return "'" + str(check(self.settings.home / path, self.known[path])).replace("'", "''") + "'"
+        return "'" + str(self.part(path)).replace("'", "''") + "'"
+
+    def part(self, path: str) -> Path:
+        """Return a part's file, its bytes checked against the ledger."""
+        return check(self.settings.home / path, self.known[path])
 
 
 def settle(study: Study, site: str, domain: str, settings: Settings) -> list[int]:
@@ -83,7 +89,7 @@ def settle(study: Study, site: str, domain: str, settings: Settings) -> list[int
             return []
         fold = _fold(study, site, domain, line, ledger, settings)
         used = [d for d in line if fold.statuses[d["id"]][0] != "HELD"]
-        shown = _shown(study, used, ledger, settings)
+        shown = _shown(study, used, ledger, fold)
         mark("folded")
         with ledger.write() as connection:
             if _save(connection, study, site, domain, line, fold):
@@ -126,7 +132,7 @@ def _fold(
         row["path"]: row["sha256"]
         for row in ledger.rows(sa.select(p.path, p.sha256).where(p.study == study.id))
     }
-    paths = [d[kind] for d in line for kind in ("accepted_part", "quarantine_part")]
+    paths = [d[kind] for d in line for kind in ("accepted_part", "quarantine_part", "findings_part")]
     if lost := [path for path in paths if path not in known]:
         raise IntegrityError(
             "INTEGRITY", f"{len(lost)} parts of site {site}, domain {domain} are not in the ledger"
@@ -309,7 +315,7 @@ def _save(
 
 
 def _shown(
-    study: Study, used: list[dict[str, Any]], ledger: Ledger, settings: Settings
+    study: Study, used: list[dict[str, Any]], ledger: Ledger, fold: Fold
 ) -> dict[tuple[str, str], tuple[str, int]]:
     """Return every finding that stands: (severity, rows) per (rule id, key hash).
 
@@ -321,7 +327,7 @@ def _shown(
     complete = [n for n, d in enumerate(used) if not d["unkeyed"]]
     first = 0 if study.domains[last["domain"]].update == "incremental" or not complete else complete[-1]
     kinds = ("findings_part", "accepted_part", "quarantine_part")
-    rows = findings.standing([[settings.home / d[kind] for kind in kinds] for d in used[first:]])
+    rows = findings.standing([[fold.part(d[kind]) for kind in kinds] for d in used[first:]])
     r = book.results.c
     failed = sa.select(r.rule_id, r.severity).where(
         r.delivery == last["id"], r.outcome == "failed", r.severity != "info"

@@ -42,9 +42,13 @@ def standing(deliveries: Sequence[Sequence[Path]]) -> dict[tuple[str, str], tupl
     """
     import duckdb
 
-    found = _numbered("RULE_ID, SEVERITY, KEY_HASH", [parts[:1] for parts in deliveries])
-    carried = _numbered("KEY_HASH", [parts[1:] for parts in deliveries])
+    places = {str(path): n for n, parts in enumerate(deliveries) for path in parts}
+    found = _numbered("RULE_ID, SEVERITY, KEY_HASH", [parts[0] for parts in deliveries])
+    carried = _numbered("KEY_HASH", [path for parts in deliveries for path in parts[1:]])
     with duckdb.connect(":memory:") as connection:
+        connection.execute("create table place as select unnest($1) as filename, unnest($2) as n", [
+            list(places), list(places.values()),
+        ])  # fmt: skip
         rows = connection.execute(
             f"""with newest as (select KEY_HASH, max(n) as n from ({carried}) group by KEY_HASH),
             now as (select f.* from ({found}) as f left join newest using (KEY_HASH)
@@ -58,12 +62,10 @@ def standing(deliveries: Sequence[Sequence[Path]]) -> dict[tuple[str, str], tupl
     return {(rule_id, key): (severity, int(n)) for rule_id, severity, key, n in rows}
 
 
-def _numbered(columns: str, deliveries: Sequence[Sequence[Path]]) -> str:
-    """Return SQL for some columns of each delivery's parts beside the delivery's place in the order."""
-    return " union all ".join(
-        f"select {columns}, {n} as n from read_parquet([{', '.join(literal(path) for path in parts)}])"
-        for n, parts in enumerate(deliveries)
-    )
+def _numbered(columns: str, parts: Sequence[Path]) -> str:
+    """Return SQL for some columns of parts beside the place of their delivery in the order."""
+    paths = ", ".join(literal(path) for path in parts)
+    return f"select {columns}, n from read_parquet([{paths}], filename = true) join place using (filename)"
 
 
 def close_elsewhere(connection: sa.Connection, study: str, site: str, contents: Sequence[str]) -> None:

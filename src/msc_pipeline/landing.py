@@ -45,6 +45,7 @@ from msc_pipeline.study import Study
 log = logging.getLogger(__name__)
 
 UNDECIDED = ("LANDED", "STAGED", "VALIDATED")
+TOO_LARGE = "The file is larger than the site's profile allows. It was not copied; it is kept in .refused."
 NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 """What opening answers to a link, a socket, and a file that is not ours to read; other answers may change."""
 
@@ -145,8 +146,8 @@ def _put_back(folder: Path) -> None:
 def _settled(paths: list[Path], profile: Profile) -> list[Path]:
     """Return exports that are complete: with a manifest, or untouched for `settle_seconds`.
 
-    Where the profile requires a manifest nothing else is ready. A file younger than the settle time is looked
-    at twice; one that changed in between waits for the next run.
+    Where the profile requires a manifest nothing else is ready. A file younger than the settle time is looked at
+    twice; one that changed in between waits for the next run.
     """
     ready, young = [], {}
     for path in paths:
@@ -155,6 +156,7 @@ def _settled(paths: list[Path], profile: Profile) -> list[Path]:
         elif profile.manifest == "optional":
             look = _look(path)
             if look is None:
+                log.info("an export vanished while it was looked at folder=%s", path.parent.name)
                 continue
             if 0 <= time.time() - look[1] / 1e9 < profile.settle_seconds or look[1] / 1e9 > time.time():
                 young[path] = look
@@ -188,18 +190,19 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     fault: DeliveryRejected | None = None
     sha256, size, domain, manifest = "", 0, None, Manifest()
     try:
-        sha256, size = _copy(claim, raw)
+        sha256, size = _copy(claim, raw, profile.max_bytes)
         manifest = read_manifest(claim.with_name(claim.name + SUFFIX), study)
         domain = route(study, site, name, profile)
         if manifest.sequence is None:
             manifest = replace(manifest, sequence=sequence_in(name, profile))
         if manifest.sha256.lower() not in ("", sha256):
             raise DeliveryRejected("SHA_MISMATCH", "The file is not the one its manifest describes.")
-        if size > profile.max_bytes:
-            raise DeliveryRejected("SIZE", "The file is larger than the site's profile allows.")
+        if profile.manifest == "required" and not manifest.sha256:
+            raise DeliveryRejected("MANIFEST", "The manifest of this site's exports must declare sha256.")
     except DeliveryRejected as error:
         fault = error
     except FileNotFoundError:
+        log.info("a claimed export vanished or was taken by another run site=%s", site)
         return
     mark("copied")
     receipt = {"study": study.id, "site": site, "name": name, "claim": claim.name, "sha256": sha256}
@@ -209,17 +212,24 @@ def _take(study: Study, site: str, claim: Path, profile: Profile, settings: Sett
     _drop(claim, regular=bool(sha256))
 
 
-def _copy(claim: Path, raw: Path) -> tuple[str, int]:
-    """Copy a regular file into `raw` under its hash; the site may still be writing to what it called a file."""
+def _copy(claim: Path, raw: Path, limit: int) -> tuple[str, int]:
+    """Copy a regular file into `raw` under its hash; the site may still be writing to what it called a file.
+
+    Raises: DeliveryRejected NOT_A_FILE, or SIZE before a byte beyond `limit` is written; TransientError DISK.
+    """
     temporary = raw / f"{uuid.uuid4().hex}.tmp"
     digest, size = hashlib.sha256(), 0
     with _open(claim) as source:
         try:
+            if os.fstat(source.fileno()).st_size > limit:
+                raise DeliveryRejected("SIZE", TOO_LARGE)
             make_folder(raw)
             with temporary.open("wb") as copy:
                 while chunk := source.read(CHUNK):
                     digest.update(chunk)
                     size += len(chunk)
+                    if size > limit:
+                        raise DeliveryRejected("SIZE", TOO_LARGE)
                     copy.write(chunk)
             sha256 = digest.hexdigest()
             mark("raw-written")
@@ -227,9 +237,11 @@ def _copy(claim: Path, raw: Path) -> tuple[str, int]:
             sync_file(temporary)
             temporary.replace(raw / sha256)
             sync_folder(raw)
-        except OSError as error:
+        except (OSError, DeliveryRejected) as error:
             with suppress(OSError):
                 temporary.unlink()
+            if isinstance(error, DeliveryRejected):
+                raise
             raise refusal("copy", "an export", error) from None
     return sha256, size
 

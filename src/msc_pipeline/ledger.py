@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
 from msc_pipeline.errors import IntegrityError, TransientError
+from msc_pipeline.storage import refusal
 
 metadata = sa.MetaData()
 
@@ -208,7 +209,7 @@ class Ledger:
         self._url = sa.make_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_room(Path(self._url.database).parent)
         options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if self._sqlite else {}
         self._engine = sa.create_engine(
             self._url, poolclass=sa.pool.NullPool, hide_parameters=True, **options
@@ -270,6 +271,14 @@ def _answering() -> Iterator[None]:
         raise
 
 
+def _make_room(folder: Path) -> None:
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal("make", "the folder of the ledger", error) from None
+
+
 def _configure_sqlite(raw: Any, _record: Any) -> None:
     raw.isolation_level = None
     busy = f"busy_timeout={int(BUSY_SECONDS * 1000)}"
@@ -304,17 +313,32 @@ def _link(previous: str, row: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def broken_links(connection: sa.Connection) -> tuple[list[int], int]:
+    """Return the numbers of all audit rows that were edited, removed or inserted, and how many rows there are.
+
+    After a broken row the walk goes on from what that row says of itself, so that one edit is one broken row.
+    """
+    broken: list[int] = []
+    previous, expected, rows = "", 1, 0
+    for row in connection.execute(sa.select(audit).order_by(audit.c.seq)).mappings():
+        broken += range(expected, row["seq"])
+        edited = row["seq"] < expected or row["hash"] != _link(row["previous"], dict(row))
+        cut_off = row["previous"] != previous and row["seq"] == expected and row["seq"] - 1 not in broken
+        if edited or cut_off:
+            broken.append(row["seq"])
+        previous, expected, rows = row["hash"], row["seq"] + 1, rows + 1
+    return broken, rows
+
+
 def check_chain(connection: sa.Connection) -> int:
     """Return the number of audit rows.
 
     Raises: IntegrityError AUDIT_CHAIN, naming the first row that was edited, removed or inserted.
     """
-    previous, expected = "", 1
-    for row in connection.execute(sa.select(audit).order_by(audit.c.seq)).mappings():
-        if row["seq"] != expected or row["previous"] != previous or row["hash"] != _link(previous, dict(row)):
-            raise IntegrityError("AUDIT_CHAIN", f"audit row {expected} is not what was written")
-        previous, expected = row["hash"], expected + 1
-    return expected - 1
+    broken, rows = broken_links(connection)
+    if broken:
+        raise IntegrityError("AUDIT_CHAIN", f"audit row {broken[0]} is not what was written")
+    return rows
 
 
 def queue_alert(connection: sa.Connection, study: str, kind: str, key: str, title: str, body: str) -> None:

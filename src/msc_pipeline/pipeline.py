@@ -25,6 +25,7 @@ from msc_pipeline.holding import changed_sites, hold_rows
 from msc_pipeline.integrity import verify_study
 from msc_pipeline.landing import UNDECIDED, land_site, site_folders, waiting
 from msc_pipeline.ledger import Ledger
+from msc_pipeline.overdue import notice_overdue
 from msc_pipeline.publishing import is_current, publish_release
 from msc_pipeline.settings import Settings
 from msc_pipeline.staging import stage_delivery
@@ -41,8 +42,13 @@ Progress = Callable[[str, str], None]
 
 
 def sites_waiting(study_id: str, settings: Settings) -> list[dict[str, Any]]:
-    """Return [{"site", "files"}] of sites with exports in their folder or deliveries half way."""
+    """Return [{"site", "files"}] of sites with exports in their folder or deliveries half way.
+
+    It also tells people of what lies there for too long without becoming a delivery.
+    """
     study = load_study(study_id, settings.project)
+    if notice_overdue(study, settings):
+        send_pending(settings)
     d = book.deliveries.c
     let_through = sa.and_(d.status == "HELD", d.let_through.is_not(None))
     open_ = sa.or_(d.status.in_(UNDECIDED), let_through)

@@ -73,7 +73,12 @@ def publish_release(study: Study, settings: Settings) -> dict[str, Any]:
         seq = (last["seq"] if last else 0) + 1
         name = f"{seq:07d}-{hash_[:16]}"
         counts: dict[str, int] = {}
-        sha256 = put(_folder(desk, name), lambda path: _build(desk, made, path, counts))
+
+        def write(path: Path) -> None:
+            _build(desk, made, path, counts)
+            _check_opens(path, counts)
+
+        sha256 = put(_folder(desk, name), write)
         mark("release-built")
         row = {"hash": hash_, "name": name, "sha256": sha256, "as_of": desk.as_of}
         totals = {"n_tables": len(counts), "n_rows": sum(counts.values())}
@@ -159,6 +164,19 @@ def _build(desk: Desk, made: dict[str, list[tuple[str, str]]], path: Path, count
     mark("release-closed")
     if path.with_name(path.name + ".wal").exists():
         raise IntegrityError("INTEGRITY", "the engine left a write-ahead log beside the release")
+
+
+def _check_opens(path: Path, counts: dict[str, int]) -> None:
+    """Open what was built as a reader would, and count its rows. Raises: IntegrityError INTEGRITY."""
+    import duckdb
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found = {t: connection.execute(f"select count(*) from {t}").fetchone() for t in counts}
+    except duckdb.Error:
+        found = {}
+    if not counts or {table: row[0] for table, row in found.items() if row} != counts:
+        raise IntegrityError("INTEGRITY", "the release that was built cannot be read", hint="run again")
 
 
 def _fill(

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from msc_pipeline.errors import BusyError, IntegrityError, TransientError
 
@@ -130,11 +131,10 @@ def check(path: Path, sha256: str) -> Path:
 def locked(path: Path, *, wait_seconds: float = 600.0) -> Iterator[None]:
     """Hold an exclusive lock between processes; the system frees it when the holder dies.
 
-    Raises: BusyError BUSY after `wait_seconds`.
+    Raises: BusyError BUSY after `wait_seconds`; TransientError DISK when the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with path.open("a") as file:
+    with _lock_file(path) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,6 +144,15 @@ def locked(path: Path, *, wait_seconds: float = 600.0) -> Iterator[None]:
                     raise BusyError("BUSY", f"another process holds {path.name}") from None
                 time.sleep(0.05)
         yield
+
+
+def _lock_file(path: Path) -> IO[str]:
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise refusal("lock", path.name, error) from None
 
 
 def sweep(folder: Path, *, age_seconds: float = LITTER_AGE_SECONDS) -> int:

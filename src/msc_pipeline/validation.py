@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 FILE_SUITES = ("file/structure",)
 """Judge every file, whatever its domain, before its rows are looked at."""
 
+ARM_WORD = "ARM_WORD"
+"""The fact of every domain that says whether a record names a treatment arm."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -40,6 +43,11 @@ class Rules:
     rows: tuple[Suite, ...]
     facts: models.Model
     hash: str
+
+    @property
+    def blind(self) -> frozenset[str]:
+        """Ids of the rules that look for the name of a treatment arm."""
+        return frozenset(r.id for suite in self.rows for r in suite.rules if r.kwargs.column == ARM_WORD)
 
 
 @dataclass(frozen=True)
@@ -244,6 +252,14 @@ def _save(
         row = {"severity": r.severity, "outcome": r.outcome, "n_rows": r.n_rows, "n_failed": r.n_failed}
         book.upsert(connection, book.results, {"delivery": delivery["id"], "rule_id": r.rule_id}, row)
     book.record(connection, study.id, "validated", delivery=delivery["id"], rule_set=rules.hash)
+    if unblinding := sum(r.n_failed for r in verdict.results if r.rule_id in rules.blind):
+        site, id_ = delivery["site"], delivery["id"]
+        book.queue_alert(
+            connection, study.id, "ARM_NAMED", f"{study.id}/delivery/{id_}/ARM_NAMED",
+            f"{study.id}: delivery {id_} of site {site} names a treatment arm",
+            f"Domain {delivery['domain']}: {unblinding} rows. They are in quarantine or masked. Next: do not open the"
+            " file; tell the unblinded contact of the study, who asks the site to send it again without the name.",
+        )  # fmt: skip
     if verdict.code:
         fault = DeliveryRejected(verdict.code, verdict.reason)
         book.reject(connection, delivery, fault.code, fault.message)

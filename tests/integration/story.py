@@ -36,7 +36,7 @@ def story(trial: TinyTrial) -> dict[str, str]:
     trial.send("XA", "AE", [ae("XA", 1), ae("XA", 2)], name="ae_XA_v1.csv")
     trial.send("XA", "AE", [ae("XA", 1)], name="ae_XA_v2.csv")
     trial.send("XC", "DM", [dm("XC", n) for n in people], sha256=True, sequence=7, extracted_at="2025-04-01")
-    trial.send("XC", "EX", csv_text([ex("XC", n) for n in people])[:-7], sequence=7)
+    trial.send("XC", "EX", csv_text([ex("XC", n) for n in people])[:-7], sha256=True, sequence=7)
     return {
         "dm_XA.csv": "ACCEPTED", "lb_XA_v1.csv": "ACCEPTED", "lb_XA_v2.csv": "PARTIAL",
         "ae_XA_v1.csv": "ACCEPTED", "ae_XA_v2.csv": "HELD", "dm_XC.csv": "ACCEPTED", "ex_XC.csv": "REJECTED",

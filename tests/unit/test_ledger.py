@@ -111,7 +111,7 @@ TOUCHED = {
     "a removed row": ("delete from audit where seq = 3", 3),
     "a row moved to the end": ("update audit set seq = 6 where seq = 2", 2),
     "an inserted row": (COPY.format(6, "previous"), 6),
-    "a row before the first": (COPY.format(0, "''"), 1),
+    "a row before the first": (COPY.format(0, "''"), 0),
 }
 
 
