@@ -13,7 +13,7 @@ import yaml
 
 from faults.making import base, write
 from msc_pipeline import pipeline
-from tiny_trial import STUDY, STUDY_YAML, TinyTrial, csv_text, make_trial, trust_own_scan
+from tiny_trial import STUDY, STUDY_YAML, TinyTrial, make_trial, trust_own_scan
 
 HERE = Path(__file__).parent
 TABLE: list[dict[str, Any]] = yaml.safe_load((HERE / "table.yaml").read_text(encoding="utf-8"))
@@ -90,13 +90,7 @@ def send(trial: TinyTrial, row: dict[str, Any]) -> None:
     write(trial.folder("XA") / row.get("name", f"{domain.lower()}_XA.csv"), row)
 
 
-def not_yet(rows: list[dict[str, Any]]) -> list[Any]:
-    """Mark what waits for another part of the pipeline; a row that holds by now must lose its mark."""
-    mark = pytest.mark.xfail(strict=True, reason="waits for another part of the pipeline")
-    return [pytest.param(row, marks=[mark] if "waits_for" in row else []) for row in rows]
-
-
-@pytest.mark.parametrize("row", not_yet(FILES), ids=map(named, FILES))
+@pytest.mark.parametrize("row", FILES, ids=named)
 def test_a_fault_ends_as_the_table_says(
     row: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,4 +193,3 @@ CHECKS = {
     "R": rejected, "A": plainly_used, "W": used_and_asked, "Q": partly_used, "H": waits_for_another_domain,
     "HELD": waits_for_a_person, "WAITS": waits,
 }  # fmt: skip
-assert csv_text
