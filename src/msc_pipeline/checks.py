@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from msc_pipeline import gx_duckdb
+from msc_pipeline.errors import PermanentError
 from msc_pipeline.predicates import eligible, failing, literal, relation_name, row_count_fails
 from msc_pipeline.suites import Rule, Suite
 
@@ -59,6 +60,15 @@ def evaluate(
         log.error("Great Expectations could not judge %s", relation)
         verdicts = {}
     return tuple(_result(rule, counts.get(rule.id), verdicts.get(rule.id)) for rule in rules)
+
+
+def must_evaluate(connection: duckdb.DuckDBPyConnection, relation: str, suites: Sequence[Suite]) -> None:
+    """Judge `relation`, which is no delivery that could be refused: nothing may pass unjudged.
+
+    Raises: PermanentError RULE_NOT_EVALUATED, naming the rules that could not be judged.
+    """
+    if broken := [r.rule_id for r in evaluate(connection, relation, suites) if r.error]:
+        raise PermanentError("RULE_NOT_EVALUATED", f"cross rules could not be judged: {', '.join(broken)}")
 
 
 def failing_rows(connection: duckdb.DuckDBPyConnection, relation: str, suites: Sequence[Suite]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -22,7 +23,7 @@ from msc_pipeline.ledger import Ledger
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import check, digest, sha256_of
 from msc_pipeline.study import Study
-from msc_pipeline.suites import load_suite, suite_names
+from msc_pipeline.suites import Suite, load_suite, suite_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +60,12 @@ class Desk:
         return tuple(m for m in models.load_models(self.project, "cross") if m.name not in judged)
 
     @cached_property
+    def watch(self) -> tuple[models.Model, Suite]:
+        """The model with one row per site, and the suite that judges it."""
+        found = next(m for m in models.load_models(self.project, "cross") if m.name == "cross.sites")
+        return found, load_suite("cross/sites", self.project)
+
+    @cached_property
     def curated(self) -> tuple[models.Model, ...]:
         """Models sql/curated in run order."""
         return models.load_models(self.project, "curated")
@@ -79,7 +86,7 @@ class Desk:
         """Hash of the cross-domain rules and the facts they look at."""
         texts = [m.sha256 for m in (*self.cross_shared, *self.cross)]
         texts += [load_suite(f"cross/{m.table}", self.project).text_hash for m in self.cross]
-        return digest(*texts)
+        return digest(*texts, self.watch[0].sha256, self.watch[1].text_hash)
 
     @cached_property
     def known(self) -> dict[str, str]:
@@ -134,7 +141,11 @@ class Desk:
 
     @cached_property
     def as_of(self) -> str | None:
-        """The date the study's data reach: the latest extracted_at or data date of any site, never today.
+        """The date the study's data reach, by the sites that are judged."""
+        return self.reaches({site: row["last_date"] for site, row in self.judged.items()})
+
+    def reaches(self, last_dates: Mapping[str, str | None]) -> str | None:
+        """Return the latest extracted_at or data date of any site, never today. last_dates: site → data date.
 
         A date no calendar has, or after the last plausible one, plays no part: one site's slip would move it for all.
         """
@@ -142,7 +153,7 @@ class Desk:
         used = d.status.in_(("ACCEPTED", "PARTIAL"))
         extracted = self.ledger.rows(sa.select(d.extracted_at).where(d.study == self.study.id, used))
         dates = {(r["extracted_at"] or "")[:10] for r in extracted}
-        dates |= {h["last_date"] or "" for h in self.judged.values()}
+        dates |= {day or "" for day in last_dates.values()}
         return max((d for d in dates if _is_day(d) and d <= self.study.last_plausible_date), default=None)
 
     @property

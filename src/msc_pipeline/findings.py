@@ -23,7 +23,7 @@ MANY_KEY = "*"
 CROSS = "X-"
 """Prefix of the ids of cross-domain rules; their queries follow curation, not a delivery."""
 NO_DOMAIN = "-"
-"""Domain of a query on a file that no domain claimed."""
+"""Domain of a query on a file that no domain claimed, or on a site as a whole."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, mark, put
 from msc_pipeline.study import Study
 from msc_pipeline.suites import load_suite
+from msc_pipeline.watching import watch_sites
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,6 +65,8 @@ def _hold_sites(desk: Desk, inputs: dict[str, str]) -> None:
             written[site] = (path, sha256, int(rows[0]) if rows else 0)
     finally:
         connection.close()
+    known = {site: row["last_date"] for site, row in desk.judged.items()}
+    watched = watch_sites(desk, known | {site: last.get(site) for site in inputs})
     mark("held")
     with desk.ledger.write() as transaction:
         for site, (path, sha256, n) in written.items():
@@ -75,6 +78,8 @@ def _hold_sites(desk: Desk, inputs: dict[str, str]) -> None:
                 domain = model.table.upper()
                 rows_shown = shown.get((site, domain), {})
                 findings.update(transaction, study.id, site, domain, findings.Shown(rows_shown, cross=True))
+        for site, whole in watched.items():
+            findings.update(transaction, study.id, site, findings.NO_DOMAIN, whole)
 
 
 def _judge(
@@ -92,11 +97,7 @@ def _judge(
     for model in desk.cross:
         suite = load_suite(f"cross/{model.table}", desk.project)
         _make(connection, model)
-        results = checks.evaluate(connection, f"cross.{model.table}", [suite])
-        if broken := [r.rule_id for r in results if r.error]:
-            raise PermanentError(
-                "RULE_NOT_EVALUATED", f"cross rules could not be judged: {', '.join(broken)}"
-            )
+        checks.must_evaluate(connection, f"cross.{model.table}", [suite])
         domain = model.table.upper()
         failing = checks.failing_rows(connection, f"cross.{model.table}", [suite])
         connection.execute(

@@ -232,7 +232,12 @@ class Study(_Frozen):
             "last_plausible_date": self.last_plausible_date,
             "leaves_study": list(self.leaves_study),
         }
-        kinds = {"leaves_study": pa.list_(text), "planned_subjects": whole, "on_treatment_days": whole, "max_doses": whole}
+        kinds = {
+            "leaves_study": pa.list_(text),
+            "planned_subjects": whole,
+            "on_treatment_days": whole,
+            "max_doses": whole,
+        }
         visits = [{**v.model_dump(), "expected": "Y" if v.expected else "N"} for v in self.visits]
         visit_kinds = {"VISITNUM": number, "week": number, "day": whole, "before": whole, "after": whole}
         return {

@@ -163,6 +163,31 @@ def arrive(connection: duckdb.DuckDBPyConnection, domain: str, cases: list[dict[
     return _model(connection, f"cross.{domain}")
 
 
+def watch(connection: duckdb.DuckDBPyConnection, cases: list[dict[str, Any]]) -> str:
+    """Make one site per case, with its rows in other domains; return the relation of sites, SRC_ROW beside it.
+
+    The newest data of the study are of 31 December 2025.
+    """
+    models.install_study(connection, study(), "2025-12-31")
+    own = {"LAST_DATE": "2025-12-31", "LB_ROWS": 1000, "SV_ROWS": 100}
+    reach = [{**own, **case["row"], "SITEID": str(number)} for number, case in enumerate(cases, 2)]
+    kinds = {"SITEID": pa.string(), "LAST_DATE": pa.string(), "LB_ROWS": pa.int64(), "SV_ROWS": pa.int64()}
+    table = pa.table({name: pa.array([row[name] for row in reach], kind) for name, kind in kinds.items()})
+    models.load_tables(connection, "site", {"reach": table})
+    for name in ("dm", "ds"):
+        rows = [
+            {**defaults()[name], "SITEID": str(number), **row}
+            for number, case in enumerate(cases, 2)
+            for row in case.get("others", {}).get(name, [])
+        ]
+        fill(connection, f"arrived.{name}", (*columns(name), "SITEID"), rows)
+    relation = _model(connection, "cross.sites")
+    connection.execute(
+        'create or replace table "cross".sites as select *, SITEID::bigint as SRC_ROW from "cross".sites'
+    )
+    return relation
+
+
 def _model(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     schema, _, table = name.partition(".")
     sql = (PROJECT / "sql" / schema / f"{table}.sql").read_text(encoding="utf-8")
@@ -190,7 +215,9 @@ def judged(suite_name: str, side: str) -> Judged:
     connection = connect()
     schema, _, table = file.relation.partition(".")
     rows = [row for _, row in owned]
-    if schema == "cross":
+    if file.relation == "cross.sites":
+        relation = watch(connection, rows)
+    elif schema == "cross":
         relation = arrive(connection, table, rows)
     else:
         relation = deliver(connection, "lb" if schema == "delivery" else table, _apart(rows))

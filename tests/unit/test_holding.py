@@ -195,3 +195,26 @@ def test_a_study_without_dates_reaches_no_date(trial: TinyTrial) -> None:
     trial.decide()
     hold_rows(trial.study, trial.settings)
     assert open_desk(trial.study, trial.settings).as_of is None
+
+
+def test_a_site_that_fell_silent_is_asked_until_it_sends_again_though_nothing_of_it_changed(
+    tmp_path: Path,
+) -> None:
+    text = FEW_RULES.replace(
+        "optional: [DOMAIN, SITEID, DTHDTC", "optional: [DOMAIN, SITEID, RFSTDTC, DTHDTC"
+    )
+    trial = make_trial(tmp_path, text)
+
+    def asked() -> list[tuple[str, str, str]]:
+        trial.decide()
+        hold_rows(trial.study, trial.settings)
+        open_ = [q for q in trial.known("queries") if q["closed_at"] is None and "SITE" in q["rule_id"]]
+        return [(q["site"], q["domain"], q["rule_id"]) for q in open_]
+
+    trial.send("XA", "DM", [dm("XA", 1, RFSTDTC="2025-03-01")])
+    trial.send("XA", "LB", [lb("XA", 1)], name="lb_v1.csv")
+    assert asked() == []
+    trial.send("XB", "AE", [ae("XB", 1, AESTDTC="2025-09-01")])
+    assert asked() == [("XA", findings.NO_DOMAIN, "X-SITE-001")]
+    trial.send("XA", "LB", [lb("XA", 1), lb("XA", 1, 2, LBDTC="2025-08-30T09:00")], name="lb_v2.csv")
+    assert asked() == []
