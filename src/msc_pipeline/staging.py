@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,26 +85,30 @@ def stage_file(
 
 
 def _write(batches: Iterable[pa.RecordBatch], path: Path, counted: list[int]) -> None:
-    """Write batches in row groups of at least ROW_GROUP rows; the same batches give the same bytes."""
+    """Write batches in row groups of at least ROW_GROUP rows, one being packed while the next is read.
+
+    The same batches give the same bytes.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer, waiting = None, []
-
-    def flush() -> None:
-        if writer is not None and waiting:
-            writer.write_table(pa.Table.from_batches(waiting), row_group_size=8 * ROW_GROUP)
-            waiting.clear()
-
+    writer: Any = None
+    waiting: list[pa.RecordBatch] = []
+    packing: Future[None] | None = None
     try:
-        for batch in batches:
-            if writer is None:
-                writer = pq.ParquetWriter(path, batch.schema, compression="zstd")
-            waiting.append(batch)
-            counted[0] += batch.num_rows
-            if sum(held.num_rows for held in waiting) >= ROW_GROUP:
-                flush()
-        flush()
+        with ThreadPoolExecutor(1) as worker:
+            for batch in chain(batches, [None]):
+                if batch is not None:
+                    writer = writer or pq.ParquetWriter(path, batch.schema, compression="zstd")
+                    waiting.append(batch)
+                    counted[0] += batch.num_rows
+                if waiting and (batch is None or sum(held.num_rows for held in waiting) >= ROW_GROUP):
+                    if packing is not None:
+                        packing.result()
+                    group, waiting = pa.Table.from_batches(waiting), []
+                    packing = worker.submit(writer.write_table, group, row_group_size=max(group.num_rows, 1))
+            if packing is not None:
+                packing.result()
     finally:
         if writer is not None:
             writer.close()
