@@ -59,7 +59,7 @@ def _set_up(verbose: Annotated[bool, typer.Option("--verbose", help="Log every s
 
 
 @app.command()
-def sample(
+def sample(  # noqa: PLR0913 - its options
     study: StudyOption,
     landing: Annotated[Path, typer.Option("--landing", help="Folder to write <study>/<SITEID>/ exports to.")],
     scale: Annotated[int, typer.Option(min=1, help="Times as many subjects, for benchmarks.")] = 1,
@@ -73,15 +73,21 @@ def sample(
     plant_bad_file: Annotated[
         bool, typer.Option(help="Add faulty files, to see a rejection and quarantine.")
     ] = False,
+    mess: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of what could be dirty, in a simulated trial.")
+    ] = 0,
+    truth: Annotated[
+        Path | None, typer.Option(help="File to tell what is planted; never in the landing folder.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write a public trial's data as per-site exports; what would tell the arm goes to the closed list."""
+    """Write a trial's data as per-site exports; what would tell the arm goes to the closed list."""
     from msc_pipeline.sample import write_sample
 
     aside = closed or landing.resolve().parent / "closed"
     report = write_sample(
         _study(study), landing, closed=aside, scale=scale, seed=seed, plant_bad_file=plant_bad_file,
-        project=Settings.from_env().project,
+        mess=mess, truth=truth, project=Settings.from_env().project,
     )  # fmt: skip
     _show(report.as_dict(), json_)
 

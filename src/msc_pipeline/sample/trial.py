@@ -1,23 +1,27 @@
-"""A simulated trial on disk: plain exports by site and domain, and the closed lists of arms and doses.
+"""A simulated trial on disk: each site's exports in its dialect, and the closed lists of arms and doses.
 
 Belongs here: files of a simulated sample. Does not: drawing it (simulation).
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msc_pipeline.errors import UsageError
-from msc_pipeline.sample.placing import put_closed, put_export
+from msc_pipeline.sample.dialects import Row
+from msc_pipeline.sample.mess import send_messy
+from msc_pipeline.sample.placing import put_closed
 from msc_pipeline.sample.report import DomainCount, SampleReport
-from msc_pipeline.sample.simulation import Simulated, SiteExport, arms, simulated_exports
+from msc_pipeline.sample.sending import Outbox
+from msc_pipeline.sample.simulation import Fact, Simulated, SiteExport, arms, facts, simulated_exports
 from msc_pipeline.sample.simulation.course import course
 from msc_pipeline.sample.spec import SimulatedSpec
+from msc_pipeline.sample.truth import write_truth
 from msc_pipeline.study import Study
 
 if TYPE_CHECKING:
@@ -26,37 +30,44 @@ if TYPE_CHECKING:
 BATCH = 5_000
 
 
-def write_trial(
+def write_trial(  # noqa: PLR0913 - the options of one command
     study: Study,
     spec: SimulatedSpec,
     landing: Path,
     closed: Path,
     *,
+    project: Path,
     seed: int | None,
     scale: int,
+    mess: float,
+    truth: Path | None,
     on_file: Callable[[str], None] | None,
 ) -> SampleReport:
-    """Write landing/<study>/<SITEID>/<domain>_<SITEID>.csv and closed/<study>/<list>.parquet, in constant memory.
+    """Write each site's exports in its dialect into landing/<study>/<SITEID>/, and closed/<study>/<list>.parquet.
 
-    Raises: UsageError SAMPLE_SCALE when the copies do not fit the study's subject numbers.
+    mess: share of what could be dirty (mess). truth: the file that tells what is planted. Without mess nearly every
+    format is written in constant memory.
+    Raises: UsageError SAMPLE_SCALE when the copies do not fit the study's subject numbers; ConfigError DIALECT.
     """
     started = time.monotonic()
     simulated = spec.simulated
     _check_names(study, simulated, scale)
-    counts = dict.fromkeys(spec.domains, 0)
-    files = 0
-    for export in simulated_exports(study, simulated, spec.domains, seed=seed, scale=scale):
-        name = f"{export.domain.lower()}_{export.site}.csv"
-        counts[export.domain] += _write(landing / study.id / export.site / name, export)
-        files += 1
-        if on_file:
-            on_file(f"{export.site}/{name}")
+    use = simulated.seed if seed is None else seed
+    outbox = Outbox.open(study, landing, project, on_file)
+    exports = simulated_exports(study, simulated, spec.domains, seed=use, scale=scale)
+    planted: list[Fact] = []
+    if mess:
+        counts, planted = send_messy(outbox, simulated, exports, mess, use, project)
+    else:
+        counts = _send(outbox, exports)
+    if truth:
+        write_truth(truth, chain(planted, facts(study, simulated, seed=use)))
     _write_closed(study, simulated, closed / study.id, seed, scale)
     return SampleReport(
         study=study.id,
         sites=len(simulated.sites),
         subjects=simulated.subjects * scale,
-        files=files,
+        files=len(outbox.written),
         domains=tuple(DomainCount(domain, rows, rows, 0) for domain, rows in counts.items()),
         planted=(),
         seconds=round(time.monotonic() - started, 3),
@@ -71,19 +82,20 @@ def _check_names(study: Study, simulated: Simulated, scale: int) -> None:
             raise UsageError("SAMPLE_SCALE", "so many copies do not fit the study's subject numbers")
 
 
-def _write(path: Path, export: SiteExport) -> int:
-    rows = 0
+def _send(outbox: Outbox, exports: Iterable[SiteExport]) -> dict[str, int]:
+    """Write every export in its site's dialect; return rows by domain."""
+    counts: dict[str, int] = {}
 
-    def fill(temporary: Path) -> None:
-        nonlocal rows
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(export.columns)
-            for rows, row in enumerate(export.rows, 1):  # noqa: B007 - the last number is the count
-                writer.writerow(row)
+    def counted(export: SiteExport) -> Iterator[Row]:
+        for row in export.rows:
+            counts[export.domain] = counts.get(export.domain, 0) + 1
+            yield row
 
-    put_export(path, fill)
-    return rows
+    for export in exports:
+        counts.setdefault(export.domain, 0)
+        rows = outbox.in_units(export.site, export.domain, export.columns, counted(export))
+        outbox.send(export.site, export.domain, export.columns, rows)
+    return counts
 
 
 def _write_closed(study: Study, simulated: Simulated, folder: Path, seed: int | None, scale: int) -> None:

@@ -25,6 +25,7 @@ from msc_pipeline.sample.report import DomainCount, SampleReport
 from msc_pipeline.sample.source import Row, Source, read_sources, source_of
 from msc_pipeline.sample.spec import Export, SimulatedSpec, load_spec
 from msc_pipeline.sample.trial import write_trial
+from msc_pipeline.sample.truth import check_place
 from msc_pipeline.settings import PROJECT
 from msc_pipeline.study import Study
 
@@ -151,6 +152,8 @@ def write_sample(  # noqa: PLR0913 - the options of one command
     scale: int = 1,
     seed: int | None = None,
     plant_bad_file: bool = False,
+    mess: float = 0,
+    truth: Path | None = None,
     project: Path = PROJECT,
     tables: Mapping[str, pa.Table] | None = None,
     on_file: Callable[[str], None] | None = None,
@@ -159,19 +162,27 @@ def write_sample(  # noqa: PLR0913 - the options of one command
 
     closed: a folder outside `landing`, readable by its owner only. scale: copies of every subject, each under a
     number of its own; memory does not grow with it. seed: of a simulated trial, instead of its own.
-    plant_bad_file: adds two bad resends (planting). tables: datasets to use instead of the package's. on_file: told
+    plant_bad_file: adds two bad resends (planting). mess: share of a simulated trial's exports that is dirty; truth:
+    file that tells what is planted in them. tables: datasets to use instead of the package's. on_file: told
     each file's name. A watcher never sees half a file.
 
-    Raises: ConfigError SAMPLE_UNAVAILABLE, SAMPLE_INVALID; UsageError SAMPLE_SCALE, CLOSED_PLACE.
+    Raises: ConfigError SAMPLE_UNAVAILABLE, SAMPLE_INVALID, DIALECT; UsageError SAMPLE_SCALE, SAMPLE_MESS, CLOSED_PLACE,
+    TRUTH_PLACE.
     """
     started = time.monotonic()
     spec = load_spec(study, project)
     if closed.resolve().is_relative_to(landing.resolve()):
         raise UsageError("CLOSED_PLACE", "the closed list may not lie in the landing folder")
+    check_place(truth, landing)
     if scale < 1:
         raise UsageError("SAMPLE_SCALE", "the scale is a whole number from 1")
     if isinstance(spec, SimulatedSpec):
-        return write_trial(study, spec, landing, closed, seed=seed, scale=scale, on_file=on_file)
+        return write_trial(
+            study, spec, landing, closed,
+            project=project, seed=seed, scale=scale, mess=mess, truth=truth, on_file=on_file,
+        )  # fmt: skip
+    if mess or truth:
+        raise UsageError("SAMPLE_MESS", "only a simulated study has a messy sample and a truth file")
     datasets = read_sources(spec) if tables is None else tables
     desk = _Desk(study, landing, closed, _Copies(scale, spec.subject_step), plant_bad_file, on_file)
     written = [desk.domain(domain, export, datasets) for domain, export in spec.domains.items()]
