@@ -61,7 +61,8 @@ def rule_book(project: Path) -> str:
     lines = [
         "# Rule book", "", NOTE, "",
         "critical: the row goes to quarantine (for rules of a whole file: the file is rejected; for rules `X-`: the "
-        "row is held). warning: accepted, and a query opens. info: counted.",
+        "row is held). warning: accepted, and a query opens (for rules `X-SITE`: about the site as a whole). "
+        "info: counted.",
     ]  # fmt: skip
     for name, suite in sorted(load_all(project).items()):
         lines += ["", f"## {name}", "", "| rule | severity | says | why | source |", "|---|---|---|---|---|"]

@@ -114,6 +114,40 @@ def test_a_death_with_faulty_dates_and_cells_is_never_quarantined() -> None:
     assert warnings == ["DM-005", "DM-008", "DM-013", "DM-023"]
 
 
+EXTREMES = {
+    ("PLAT", "3", "10^9/L"): "220", ("PLAT", "1900", "10^9/L"): "220", ("ALT", "3000", "U/L"): "25",
+    ("ALT", "12000", "U/L"): "25", ("AST", "9000", "U/L"): "22", ("CA125AG", "5000", "U/mL"): "15",
+    ("AFP", "40000", "ng/mL"): "3", ("HGB", "42", "g/L"): "118", ("WBC", "0.2", "10^9/L"): "5.1",
+    ("WBC", "95", "10^9/L"): "5.1", ("NEUT", "0.02", "10^9/L"): "3.0", ("LYM", "0.05", "10^9/L"): "1.1",
+    ("BILI", "480", "umol/L"): "8", ("CREAT", "1100", "umol/L"): "70", ("SODIUM", "108", "mmol/L"): "139",
+    ("K", "8.4", "mmol/L"): "4.1", ("GLUC", "44", "mmol/L"): "5.2", ("CRP", "620", "mg/L"): "2",
+    ("IGG", "0.9", "g/L"): "14", ("C3", "0.05", "g/L"): "0.8", ("C4", "0.01", "g/L"): "0.12",
+    ("DSDNA", "9000", "IU/mL"): "60", ("CD19", "0.001", "10^9/L"): "0.11", ("ALB", "9", "g/L"): "40",
+}  # fmt: skip
+"""(test, result, unit) that illness does bring about → what the subject usually has."""
+
+
+def test_a_true_extreme_is_asked_about_and_never_quarantined_or_held() -> None:
+    connection = cases.connect()
+    rows = [dict(zip(("LBTESTCD", "LBORRES", "LBORRESU"), extreme, strict=True)) for extreme in EXTREMES]
+    names = ("lab/blood_counts", "lab/liver_function", "lab/tumor_markers", "lab/chemistry", "lab/immunology")
+    cases.deliver(connection, "lb", rows)
+    quarantine = checks.failing_rows(connection, "facts.lb", load_suites(names, cases.PROJECT))
+    usual = [
+        {"row": row, "beside": [{**row, "LBORRES": value}] * 5}
+        for row, value in zip(rows, EXTREMES.values(), strict=True)
+    ]
+    cases.arrive(connection, "lb", usual)
+    held = checks.failing_rows(connection, "cross.lb", [load_suite("cross/lb", cases.PROJECT)])
+    for sql in (quarantine, held):
+        refused = connection.execute(f"select LBTESTCD, LBORRES, RULES from ({sql}) where len(RULES) > 0")
+        assert refused.fetchall() == []
+    asked = connection.execute(
+        f"select SRC_ROW from ({quarantine}) union select SRC_ROW from ({held}) where SRC_ROW < 1000"
+    ).fetchall()
+    assert len(asked) == len(EXTREMES)
+
+
 def test_every_unit_we_can_convert_for_a_panel_test_is_one_we_can_check() -> None:
     connection = cases.connect()
     missing = connection.execute(
