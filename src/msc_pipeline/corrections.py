@@ -83,11 +83,11 @@ def settle(study: Study, site: str, domain: str, settings: Settings) -> list[int
     """
     ledger = Ledger(settings.ledger)
     for _ in range(TRIES):
-        line = _line(ledger, study, site, domain)
+        line = line_of(ledger, study, site, domain)
         fresh = [d["id"] for d in line if d["status"] == "VALIDATED"]
         if not fresh and not any(d["status"] == "HELD" and d["let_through"] for d in line):
             return []
-        fold = _fold(study, site, domain, line, ledger, settings)
+        fold = fold_line(study, site, domain, line, ledger, settings)
         used = [d for d in line if fold.statuses[d["id"]][0] != "HELD"]
         shown = _shown(study, used, ledger, fold)
         mark("folded")
@@ -116,7 +116,8 @@ def let_through(study: Study, delivery_id: int, reason: str, settings: Settings)
     settle(study, found["site"], found["domain"], settings)
 
 
-def _line(ledger: Ledger, study: Study, site: str, domain: str) -> list[dict[str, Any]]:
+def line_of(ledger: Ledger, study: Study, site: str, domain: str) -> list[dict[str, Any]]:
+    """Return the deliveries of one site's domain that count, in their order."""
     c = book.deliveries.c
     mine = sa.select(book.deliveries).where(
         c.study == study.id, c.site == site, c.domain == domain, c.status.in_(IN_LINE)
@@ -124,9 +125,13 @@ def _line(ledger: Ledger, study: Study, site: str, domain: str) -> list[dict[str
     return ledger.rows(mine.order_by(c.order_number, c.id))
 
 
-def _fold(
+def fold_line(
     study: Study, site: str, domain: str, line: list[dict[str, Any]], ledger: Ledger, settings: Settings
 ) -> Fold:
+    """Put the deliveries of a line on top of each other; write what is not in the home yet, decide nothing.
+
+    Raises: IntegrityError for a damaged part.
+    """
     p = book.parts.c
     known = {
         row["path"]: row["sha256"]

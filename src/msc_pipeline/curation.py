@@ -42,7 +42,7 @@ def stale_sites(study: Study, settings: Settings) -> list[str]:
     return [site for site in sorted(desk.judged) if _stale(desk, site)]
 
 
-def _plan(desk: Desk, site: str) -> dict[str, str]:
+def plan_tables(desk: Desk, site: str) -> dict[str, str]:
     """Return table name → hash of everything its part of this site is made from."""
     judged = desk.judged[site]
     counts = json.dumps(desk.decided.get(site, []), sort_keys=True)
@@ -56,7 +56,8 @@ def _plan(desk: Desk, site: str) -> dict[str, str]:
     return plan
 
 
-def _made(desk: Desk, site: str) -> dict[str, dict[str, Any]]:
+def tables_made(desk: Desk, site: str) -> dict[str, dict[str, Any]]:
+    """Return table name → its row of the ledger, for the tables of one site that are made."""
     return {row["table"]: row for row in desk.ledger.rows(_of(desk, site))}
 
 
@@ -66,9 +67,9 @@ def _of(desk: Desk, site: str) -> sa.Select[Any]:
 
 
 def _stale(desk: Desk, site: str) -> bool:
-    made = _made(desk, site)
+    made = tables_made(desk, site)
     return any(
-        name not in made or made[name]["inputs"] != inputs for name, inputs in _plan(desk, site).items()
+        name not in made or made[name]["inputs"] != inputs for name, inputs in plan_tables(desk, site).items()
     )
 
 
@@ -82,8 +83,8 @@ def curate_site(study: Study, site: str, settings: Settings) -> dict[str, Any]:
     """
     for _ in range(TRIES):
         desk = open_desk(study, settings)
-        plan, made = _plan(desk, site), _made(desk, site)
-        written = _make(desk, site, plan, made)
+        plan, made = plan_tables(desk, site), tables_made(desk, site)
+        written = make_tables(desk, site, plan, made)
         mark("curated")
         with desk.ledger.write() as transaction:
             now = {row["table"]: dict(row) for row in transaction.execute(_of(desk, site)).mappings()}
@@ -98,7 +99,7 @@ def curate_site(study: Study, site: str, settings: Settings) -> dict[str, Any]:
     raise TransientError("RACE", f"site {site}: another run keeps making its tables")
 
 
-def _make(
+def make_tables(
     desk: Desk, site: str, plan: dict[str, str], made: dict[str, dict[str, Any]]
 ) -> dict[str, tuple[str, str, int]]:
     """Write the parts that are not up to date; return table → (path, sha256, rows)."""

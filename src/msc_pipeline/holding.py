@@ -50,19 +50,9 @@ def _hold_sites(desk: Desk, inputs: dict[str, str]) -> None:
     study = desk.study
     connection = models.connect(desk.settings.threads)
     try:
-        lay_out(connection, desk, [h for site in inputs for h in desk.heads.get(site, [])])
-        shown = _judge(connection, desk)
+        heads = [h for site in inputs for h in desk.heads.get(site, [])]
+        written, shown = write_held(connection, desk, inputs, heads)
         last = dict(connection.execute(_last_dates(study)).fetchall())
-        written = {}
-        for site in inputs:
-            path = f"{study.id}/held/{site}/{inputs[site][:24]}.parquet"
-            select = f"select * exclude (WARNINGS) from held where SITEID = '{site}'"
-            order = "order by DOMAIN, SRC_SHA256, SRC_ROW"
-            sha256 = put(
-                desk.settings.home / path, models.copier(connection, f"{select} {order}", "ops.held")
-            )
-            rows = connection.execute(f"select count(*) from ({select})").fetchone()
-            written[site] = (path, sha256, int(rows[0]) if rows else 0)
     finally:
         connection.close()
     known = {site: row["last_date"] for site, row in desk.judged.items()}
@@ -80,6 +70,27 @@ def _hold_sites(desk: Desk, inputs: dict[str, str]) -> None:
                 findings.update(transaction, study.id, site, domain, findings.Shown(rows_shown, cross=True))
         for site, whole in watched.items():
             findings.update(transaction, study.id, site, findings.NO_DOMAIN, whole)
+
+
+def write_held(
+    connection: duckdb.DuckDBPyConnection, desk: Desk, inputs: dict[str, str], heads: list[dict[str, Any]]
+) -> tuple[dict[str, tuple[str, str, int]], dict[tuple[str, str], dict[tuple[str, str], Any]]]:
+    """Judge the rows that `heads` name by the cross-domain rules and write what each site of `inputs` has held.
+
+    Return site → (path, sha256, rows), and (site, domain) → findings for queries.
+    Raises: PermanentError RULE_NOT_EVALUATED; IntegrityError for a damaged part.
+    """
+    lay_out(connection, desk, heads)
+    shown = _judge(connection, desk)
+    written = {}
+    for site in inputs:
+        path = f"{desk.study.id}/held/{site}/{inputs[site][:24]}.parquet"
+        select = f"select * exclude (WARNINGS) from held where SITEID = '{site}'"
+        order = "order by DOMAIN, SRC_SHA256, SRC_ROW"
+        sha256 = put(desk.settings.home / path, models.copier(connection, f"{select} {order}", "ops.held"))
+        rows = connection.execute(f"select count(*) from ({select})").fetchone()
+        written[site] = (path, sha256, int(rows[0]) if rows else 0)
+    return written, shown
 
 
 def _judge(

@@ -101,6 +101,25 @@ def is_current(study: Study, settings: Settings) -> bool:
     return last is not None and file == _folder(desk, last["name"]) and last["hash"] == _hash(desk, made)
 
 
+def build_again(desk: Desk, name: str, path: Path) -> bool:
+    """Build the release `name` at `path` once more; False when what is curated now is not what it was made of.
+
+    Its tables hold what they held; the file's bytes differ, as the engine never writes the same file twice.
+    """
+    made = _curated(desk)
+    rows = desk.ledger.rows(
+        sa.select(book.releases.c.hash).where(
+            book.releases.c.study == desk.study.id, book.releases.c.name == name
+        )
+    )
+    if not made or not rows or rows[0]["hash"] != _hash(desk, made):
+        return False
+    counts: dict[str, int] = {}
+    _build(desk, made, path, counts)
+    _check_opens(path, counts)
+    return True
+
+
 def _folder(desk: Desk, name: str) -> Path:
     return desk.settings.home / desk.study.id / "releases" / name / FILE
 

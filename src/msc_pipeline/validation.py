@@ -91,7 +91,7 @@ def validate_delivery(study: Study, delivery: dict[str, Any], settings: Settings
     connection = open_delivery(study, delivery, source, rules, settings)
     try:
         verdict = judge(connection, study, rules)
-        written = _write_parts(connection, study, delivery, rules, settings)
+        written = write_parts(connection, study, delivery, rules, settings)
     finally:
         connection.close()
     mark("validated")
@@ -190,7 +190,7 @@ def _whole(
     return "", ""
 
 
-def _write_parts(
+def write_parts(
     connection: duckdb.DuckDBPyConnection,
     study: Study,
     delivery: dict[str, Any],

@@ -25,8 +25,8 @@ from tiny_trial import TinyTrial
 KILLS = int(os.environ.get("MSC_KILLS", "15"))
 FULL = KILLS >= 100
 SEED = 20_250_301
-ELSEWHERE = {"alert-sent"}
-"""Marked steps that a run without addresses does not reach."""
+ELSEWHERE = {"alert-sent", "repair-built", "repair-recorded", "repair-set-aside", "repair-placed"}
+"""Marked steps that a run without addresses, and without damage, does not reach."""
 
 
 @dataclass(frozen=True)
