@@ -123,6 +123,13 @@ def test_content_and_name_must_agree(what: str, tmp_path: Path) -> None:
     assert refused(tmp_path, data, name, **profile) == "FORMAT"
 
 
+@pytest.mark.parametrize(
+    "name", ["lb.csv", "lb.csv.gz", "lb.xlsx", "lb.xpt", "lb.json", "lb.ndjson", "lb.parquet"]
+)
+def test_an_empty_file_of_any_name_is_said_to_be_empty(name: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, b"", name) == "EMPTY_FILE"
+
+
 @pytest.mark.parametrize("name", ["lb.csv", "LB_1.CSV", "lb.txt", "lb.tsv", "lb.csv.gz"])
 def test_the_extension_says_csv_in_any_case(name: str, tmp_path: Path) -> None:
     assert column(read(tmp_path, (HEADER + ROW).encode(), name), "LBORRES") == ["5.1"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,6 +120,21 @@ def test_a_decimal_comma_becomes_a_point_and_an_undeclared_point_a_comma(cell: s
 
 def test_nothing_is_swapped_where_no_comma_is_declared(tmp_path: Path) -> None:
     assert column(read(tmp_path, ["HGB|5,1|g/L||||2025"]), "LBORRES") == ["5,1"]
+
+
+def test_a_number_that_a_format_holds_as_a_number_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lb.parquet"
+    cells = {
+        "STUDYID": "T",
+        "USUBJID": "S",
+        "LBTESTCD": "HGB",
+        "LBORRES": 5.5,
+        "LBORRESU": "g/L",
+        "LBDTC": "2025",
+    }
+    pq.write_table(pa.table({name: [cell] for name, cell in cells.items()}), path)
+    table = pa.Table.from_batches(read_export(path, Profile(delimiter=";", decimal_mark=","), LB, "LB"))
+    assert column(table, "LBORRES") == ["5.5"]
 
 
 def test_a_mapped_value_is_final(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ SIGNED = ("xlsx", "xpt", "parquet")
 """Formats that always start with a signature."""
 
 
+DELIMITED = ("csv", "redcap")
+"""Formats whose numbers are written as the profile says; the others hold numbers as such."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Rows of the file that have been read, also those of other domains that a REDCap export holds."""
@@ -70,7 +74,10 @@ def read_export(
     not be split into columns; its cells are then null.
     Raises: DeliveryRejected with the code of the fault; it never quotes the file.
     """
-    table = _open(path, profile, name or path.name)
+    form = format_of(name or path.name, profile)
+    table = _open(path, profile, form)
+    if form not in DELIMITED:
+        profile = profile.model_copy(update={"decimal_mark": "."})
     chosen = Instruments(table.header, profile.redcap, profile, code) if profile.redcap else None
     plan = plan_header(table.header, profile, domain, code, chosen.unread if chosen else ())
     standardiser = Standardiser(plan, profile, domain.columns, code)
@@ -115,16 +122,17 @@ def format_of(name: str, profile: Profile) -> str:
     raise DeliveryRejected("FORMAT", "The file's extension stands for no format that is read.")
 
 
-def _open(path: Path, profile: Profile, name: str) -> RawTable:
+def _open(path: Path, profile: Profile, form: str) -> RawTable:
     """Open a file in its format, once its first bytes agree."""
-    chosen = format_of(name, profile)
     with path.open("rb") as file:
         start = file.read(32)
+    if not start:
+        raise DeliveryRejected("EMPTY_FILE", "The file is empty.")
     fitting = next((formats for magic, formats in SIGNATURES if start.startswith(magic)), None)
-    if start and (chosen not in fitting if fitting is not None else chosen in SIGNED):
+    if form not in fitting if fitting is not None else form in SIGNED:
         raise DeliveryRejected(
             "FORMAT", "The content is not of the format that the name or the profile says."
         )
-    module, function = OPENERS[chosen]
+    module, function = OPENERS[form]
     table: RawTable = getattr(import_module(f"msc_pipeline.readers.{module}"), function)(path, profile)
     return table
