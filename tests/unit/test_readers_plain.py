@@ -166,3 +166,25 @@ def test_a_record_longer_than_any_field_and_row_may_be_is_refused(
         path = tmp_path / "x.csv"
         path.write_bytes(data)
         assert outcome(path, Profile())[1][0] == "FIELD_SIZE"
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 64])
+def test_the_size_of_what_is_read_at_a_time_changes_nothing(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"A,B,C\n" + b'x,"y\nz",\n' + b"long cell,long cell,long cell\n" * 9 + b"1,2\n\n1,2,3\n"
+    expected = three_ways(data, 7, tmp_path)
+    assert expected[0] == expected[1] == expected[2]
+    monkeypatch.setattr("msc_pipeline.readers.packing.CHUNK", chunk)
+    assert three_ways(data, 7, tmp_path) == expected
+
+
+def test_a_line_without_an_end_in_sight_is_not_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("msc_pipeline.readers.packing.CHUNK", 64)
+    monkeypatch.setattr(delimited, "BLOCK", 64)
+    monkeypatch.setattr(delimited, "LONGEST", 1000)
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"A,B,C\n" + b"x" * 5000 + b"\n")
+    assert outcome(path, Profile())[1] == ("FIELD_SIZE", "A line is too long.")
