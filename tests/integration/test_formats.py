@@ -110,7 +110,7 @@ def test_an_error_cell_waits_in_quarantine(few: TinyTrial) -> None:
     file = few.send("XA", "LB", workbook(bad), name="lb_XA.xlsx")
     report = try_file(few.study, "XA", file, few.settings)
     assert (report["status"], report["quarantined"]) == ("PARTIAL", 1)
-    assert [rule["first_rows"] for rule in report["rules"] if rule["rule"].startswith("FILE-")] == [[6]]
+    assert [(r["rule"], r["first_rows"]) for r in report["rules"]] == [("FILE-005", [6])]
 
 
 @pytest.mark.parametrize(

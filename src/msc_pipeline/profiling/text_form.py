@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import zlib
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.profiles import Profile
 from msc_pipeline.profiling.names import known_name
 from msc_pipeline.profiling.proposal import Proposal
+from msc_pipeline.readers.packing import unpacked
 
 SAMPLE = 64 * 1024**2
 LINES = 2_000
@@ -54,16 +55,17 @@ def describe_text(path: Path, proposal: Proposal) -> None:
 
 def _sample(path: Path) -> bytes:
     """Return the file's first bytes, unpacked, up to a line's end."""
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        try:
-            data = (gzip.GzipFile(fileobj=raw) if packed else raw).read(SAMPLE)
-        except (OSError, EOFError, zlib.error):
-            raise DeliveryRejected("TRUNCATED", "The gzip file is damaged or cut off.") from None
+    parts, size = list[bytes](), 0
+    with closing(unpacked(path, Profile())) as chunks:
+        for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= SAMPLE:
+                break
+    data = b"".join(parts)
     if not data.strip():
         raise DeliveryRejected("EMPTY_FILE", "The file holds no line.")
-    return data[: data.rfind(b"\n") + 1] if len(data) == SAMPLE else data
+    return data[: data.rfind(b"\n") + 1] if size >= SAMPLE else data
 
 
 def _encoding(data: bytes, proposal: Proposal) -> Literal["utf-8-sig", "utf-16", "cp1252", "latin-1"]:

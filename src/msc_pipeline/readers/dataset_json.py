@@ -11,21 +11,18 @@ Source: CDISC, Dataset-JSON v1.1 (December 2024).
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
+from msc_pipeline.readers.packing import stream_of
 from msc_pipeline.readers.raw import RawBatch
 from msc_pipeline.readers.typed import (
     Cells,
@@ -102,10 +99,10 @@ class DatasetJson:
 def open_dataset_json(path: Path, profile: Profile) -> DatasetJson:
     """Read the metadata and count the records.
 
-    Raises: DeliveryRejected EMPTY_FILE, ENCODING, JSON, TRUNCATED, METADATA, COUNT_MISMATCH, SIZE, RATIO;
+    Raises: DeliveryRejected EMPTY_FILE, ENCODING, JSON, TRUNCATED, METADATA, COUNT_MISMATCH, SIZE, RATIO, ARCHIVE;
     `batches` also TYPE, ID_NOT_TEXT, FIELD_SIZE, NUL_BYTE.
     """
-    with _stream(path, profile) as stream:
+    with stream_of(path, profile) as stream:
         first = stream.readline(MAX_LINE)
     if not first.strip():
         raise DeliveryRejected("EMPTY_FILE", "The file begins with an empty line, or is empty.")
@@ -178,7 +175,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _lines(path: Path, profile: Profile) -> Iterator[tuple[int, bytes]]:
-    with _stream(path, profile) as stream:
+    with stream_of(path, profile) as stream:
         number = 0
         while line := stream.readline(MAX_LINE):
             number += 1
@@ -208,7 +205,7 @@ def _object_metadata(path: Path, profile: Profile) -> tuple[dict[str, Any], int]
     found: dict[str, Any] = {}
     records = 0
     _whole_characters(path, profile)
-    with _stream(path, profile) as stream, _json_errors():
+    with stream_of(path, profile) as stream, _json_errors():
         events = ijson.basic_parse(stream)
         if next(events)[0] != "start_map":
             raise DeliveryRejected("METADATA", "The file is no JSON object.")
@@ -263,7 +260,7 @@ def _count(events: Iterator[tuple[str, Any]], profile: Profile) -> int:
 
 
 def _whole_characters(path: Path, profile: Profile) -> None:
-    with _stream(path, profile) as stream:
+    with stream_of(path, profile) as stream:
         kept = b""
         while data := stream.read(CHUNK):
             block, after = kept + data, 0
@@ -281,7 +278,7 @@ def _whole_characters(path: Path, profile: Profile) -> None:
 def _object_rows(path: Path, profile: Profile) -> Iterator[tuple[int, Any]]:
     import ijson
 
-    with _stream(path, profile) as stream, _json_errors():
+    with stream_of(path, profile) as stream, _json_errors():
         yield from enumerate(ijson.items(stream, "rows.item"), 1)
 
 
@@ -300,38 +297,3 @@ def _json_errors() -> Iterator[None]:
         raise DeliveryRejected(code, "The file is no whole JSON: it is damaged or cut off.") from None
     except (ijson.JSONError, ValueError, StopIteration):
         raise DeliveryRejected("JSON", "The file is no JSON.") from None
-
-
-class _Unpacked(io.RawIOBase):
-    """A gzip stream that stops when it unpacks to more than the profile allows."""
-
-    def __init__(self, raw: IO[bytes], packed: int, profile: Profile) -> None:
-        self._from = gzip.GzipFile(fileobj=raw)
-        self._left = min(profile.max_unpacked_bytes, max(CHUNK, packed * profile.max_ratio))
-
-    def readable(self) -> bool:
-        """Say yes: io.BufferedReader asks."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`."""
-        try:
-            data = self._from.read(len(buffer))
-        except (EOFError, OSError, zlib.error):
-            raise DeliveryRejected("TRUNCATED", "The gzip file is damaged or cut off.") from None
-        self._left -= len(data)
-        if self._left < 0:
-            raise DeliveryRejected("RATIO", "The file unpacks to more than the site's profile allows.")
-        buffer[: len(data)] = data
-        return len(data)
-
-
-@contextmanager
-def _stream(path: Path, profile: Profile) -> Iterator[IO[bytes]]:
-    """Open the file, unpacked, behind a byte order mark."""
-    with path.open("rb") as raw:
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"
-        stream = io.BufferedReader(_Unpacked(raw, path.stat().st_size, profile), CHUNK) if packed else raw
-        if stream.peek(3)[:3] == codecs.BOM_UTF8:
-            stream.read(3)
-        yield stream

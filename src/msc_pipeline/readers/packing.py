@@ -6,11 +6,14 @@ to disk, and no name inside an archive is used.
 
 from __future__ import annotations
 
+import codecs
+import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from msc_pipeline.errors import DeliveryRejected
 from msc_pipeline.profiles import Profile
@@ -24,7 +27,7 @@ LISTED = 1 << 28
 """Bytes of a zip file whose list of names is looked at, to tell the site what is wrong with it."""
 
 
-def unpacked(path: Path, profile: Profile) -> Iterator[bytes]:
+def unpacked(path: Path, profile: Profile) -> Generator[bytes]:
     """Yield the bytes of a file in chunks, those inside when it is gzip.
 
     Raises: DeliveryRejected RATIO, SIZE, TRUNCATED, PATH, ENCRYPTED, ARCHIVE, FORMAT.
@@ -87,3 +90,30 @@ def _refusal(path: Path) -> DeliveryRejected:
     if "[Content_Types].xml" in names:
         return DeliveryRejected("FORMAT", "The file is a workbook under the name of another format.")
     return plain
+
+
+@contextmanager
+def stream_of(path: Path, profile: Profile) -> Iterator[IO[bytes]]:
+    """Open a text file as bytes, unpacked, behind a byte order mark. Raises: as `unpacked`."""
+    with closing(unpacked(path, profile)) as chunks, io.BufferedReader(_Joined(chunks), CHUNK) as stream:
+        if stream.peek(3)[:3] == codecs.BOM_UTF8:
+            stream.read(3)
+        yield stream
+
+
+class _Joined(io.RawIOBase):
+    """Chunks of bytes as one stream."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def readable(self) -> bool:
+        """Say yes: io.BufferedReader asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`, at least with one byte until the end."""
+        self._rest = self._rest or next(self._chunks, b"")
+        data, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
