@@ -8,6 +8,7 @@ Nothing here is guessed from data: the same cell means the same thing in every f
 
 from __future__ import annotations
 
+import functools
 import re
 import zoneinfo
 from typing import Annotated, Literal
@@ -30,6 +31,12 @@ DATE_TOKENS = ("YYYY", "YY", "MM", "MON", "DD", "HH", "MI", "SS")
 
 _TOKEN = re.compile("|".join(DATE_TOKENS))
 Name = Annotated[str, Field(min_length=1)]
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    """Return the names of all time zones; listing them walks a folder of files, so it is done once."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 class _Frozen(BaseModel):
@@ -103,7 +110,7 @@ class Profile(_Frozen):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, name: str) -> str:
-        if name not in zoneinfo.available_timezones():
+        if name not in _zones():
             raise ValueError("not the name of a time zone, as Europe/Paris")
         return name
 

@@ -79,19 +79,22 @@ class Site:
         """Return the truth about one file."""
         return Fact(f"{self.bench.site}/{path.name}", "", column, fault, rule, expected)
 
-    def changed(self, random: Random, by: int) -> tuple[list[Row], str]:
-        """Return the rows with one result changed by `by` units of its last digit, and the column."""
+    @property
+    def plain_numbers(self) -> list[int]:
+        """Rows whose result is a number that may be changed: no slip, and no planted case depends on it."""
         b = self.bench
-        at = b.columns.index(f"{b.domain}ORRES")
-        who = b.columns.index("USUBJID")
-        plain = [
+        at, who = b.columns.index(f"{b.domain}ORRES"), b.columns.index("USUBJID")
+        return [
             i
             for i, row in enumerate(b.rows)
             if i not in b.slots and _is_number(row[at]) and row[who] not in b.kept
         ]
-        if not plain:
-            return list(b.rows), ""
-        i = random.choice(plain)
+
+    def changed(self, random: Random, by: int) -> tuple[list[Row], str]:
+        """Return the rows with one result changed by `by` units of its last digit, and the column."""
+        b = self.bench
+        at = b.columns.index(f"{b.domain}ORRES")
+        i = random.choice(self.plain_numbers)
         number = Decimal(b.rows[i][at])
         exponent = number.as_tuple().exponent
         step = Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0)
@@ -245,8 +248,8 @@ def _has_results(site: Site) -> bool:
 
 
 def _numbers(site: Site, study: Study) -> bool:
-    """Whether the export holds results that are numbers, enough of them to correct one."""
-    return site.bench.domain in ("LB", "VS") and _has_results(site)
+    """Whether the export holds results that are numbers, and one that may be corrected."""
+    return site.bench.domain in ("LB", "VS") and _has_results(site) and bool(site.plain_numbers)
 
 
 DAMAGES = (
