@@ -292,3 +292,11 @@ def test_missed_and_late_visits_are_told(trial: Rows, told: list[Fact], study: S
                 late.add(row["USUBJID"])
             assert visit.day - visit.before - 14 <= day
     assert late == subjects_of(told, "adsv LATE")
+
+
+def test_the_systolic_pressure_is_above_the_diastolic(study: Study, spec: SimulatedSpec) -> None:
+    pressure: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+    for row in drawn(study, spec, "VS", seed=7, scale=3)["VS"]:
+        if row["VSTESTCD"] in ("SYSBP", "DIABP"):
+            pressure[row["USUBJID"], row["VSDTC"], row["VSTPT"]][row["VSTESTCD"]] = int(row["VSORRES"])
+    assert min(both["SYSBP"] - both["DIABP"] for both in pressure.values()) >= 15

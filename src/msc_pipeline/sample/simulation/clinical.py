@@ -174,13 +174,17 @@ class Condition(Frozen):
 
 
 class Measure(Drawn):
-    """A measurement: of: taken from the person (weight, height); digits as written; visits: all when empty."""
+    """A measurement. of: a share of the person's weight or height. upon: it lies this much above another measurement.
+
+    digits: as written; visits: all when empty.
+    """
 
     name: str
     unit: str
     digits: int = Field(ge=0, le=2)
     median: float = 1
     of: Literal["", "weight", "height"] = ""
+    upon: str = ""
     visits: tuple[str, ...] = ()
 
 

@@ -24,12 +24,14 @@ def _measured(
     spec: Simulated, subject: Course, measures: dict[str, Measure], draw: np.random.Generator, hidden: Values
 ) -> Values:
     """Return every measurement at every occasion."""
-    made = {}
+    made: Values = {}
     for code, law in measures.items():
         value = drawn(draw, law, hidden, subject)
         if law.of:
             value = value * (subject.person.weight if law.of == "weight" else subject.person.height)
-        made[code] = np.clip(value, law.least, law.most) if (law.least, law.most) != (None, None) else value
+        if (law.least, law.most) != (None, None):
+            value = np.clip(value, law.least, law.most)
+        made[code] = value + made[law.upon] if law.upon else value
     return made
 
 
