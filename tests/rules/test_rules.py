@@ -11,6 +11,8 @@ from msc_pipeline.suites import load_all, load_suite, load_suites
 pytestmark = pytest.mark.xdist_group("great_expectations")  # one import, one evaluation for many cases
 
 EMPTY_FILE = "FILE-002"
+RETIRED = frozenset({"LB-020"})
+"""Ids of rules that are no more: another rule never takes one."""
 
 
 @pytest.mark.parametrize(("suite", "rule_id"), cases.pairs())
@@ -41,6 +43,11 @@ def test_every_rule_has_cases() -> None:
     suites = load_all(cases.PROJECT)
     known = {rule.id for suite in suites.values() for rule in suite.rules}
     assert {rule_id for _, rule_id in cases.pairs()} == known - {EMPTY_FILE}
+
+
+def test_no_rule_takes_the_id_of_one_that_is_no_more() -> None:
+    rules = [rule.id for suite in load_all(cases.PROJECT).values() for rule in suite.rules]
+    assert not RETIRED & set(rules)
 
 
 def test_every_case_belongs_to_its_suite() -> None:

@@ -199,7 +199,7 @@ KINDS = (
     Kind("date in the future", "LB", QUARANTINED, _dated("LB-006", "LBDTC", _future)),
     Kind("hour 24", "LB", QUARANTINED, _changed("LB-005", "LBDTC", _late_hour)),
     Kind("text for a number", "LB", QUARANTINED, _changed("LB-009", "LBORRES", _numeric(lambda _: "see comment"))),
-    Kind("decimal comma undeclared", "LB", QUARANTINED, _changed("LB-020", "LBORRES", _comma)),
+    Kind("decimal comma undeclared", "LB", QUARANTINED, _changed("LB-026", "LBORRES", _comma)),
     Kind("odd number", "LB", QUARANTINED, _changed("LB-021", "LBORRES", _numeric(lambda _: "nan"))),
     Kind("result missing", "LB", QUARANTINED, _changed("LB-007", "LBORRES", _numeric(lambda _: ""))),
     Kind("identifier with a hidden blank", "LB", QUARANTINED, _changed("ID-003", "USUBJID", _hidden)),
