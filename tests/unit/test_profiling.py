@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from msc_pipeline.cli import app
-from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.errors import DeliveryRejected, UsageError
 from msc_pipeline.profiles import Profile
 from msc_pipeline.profiling import Proposal, as_dict, as_yaml, propose
 from msc_pipeline.readers import read_export
@@ -169,6 +169,26 @@ def test_a_decimal_comma_is_proposed_only_when_it_can_be_nothing_else(
 def test_a_decimal_comma_between_commas_cannot_be_a_profile(tmp_path: Path, study: Study) -> None:
     found = proposed(tmp_path, csv_text([{**ROWS[0], "LBORRES": "1,5"}]), study, "lb_a.csv")
     assert "decimal_mark" not in found.fields and "DECIMAL" in codes(found)
+
+
+def test_a_comma_in_a_format_that_has_numbers_is_a_question(tmp_path: Path, study: Study) -> None:
+    rows = [{**ROWS[0], "LBDTC": "2025-03", "LBORRES": "1,5"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "lb_a.parquet")
+    found = propose(tmp_path / "lb_a.parquet", PROJECT, study)
+    assert (codes(found), found.fields) == (["DECIMAL"], {"format": "parquet", "date_format": "iso"})
+
+
+def test_nothing_is_said_of_dates_where_there_are_none(tmp_path: Path, study: Study) -> None:
+    rows = [{name: cell for name, cell in row.items() if name not in ("LBDTC", "STUDYID")} for row in ROWS]
+    found = proposed(tmp_path, csv_text(rows), study, "lb_a.csv")
+    assert "date_format" not in found.fields
+    assert codes(found) == ["CONFIRM_STUDY", "MISSING"]
+    assert found.fields["constants"] == {"STUDYID": "TINY01"}
+
+
+def test_a_domain_that_the_study_does_not_collect_is_a_wrong_word(tmp_path: Path, study: Study) -> None:
+    with pytest.raises(UsageError, match="DOMAIN_UNKNOWN"):
+        proposed(tmp_path, csv_text(ROWS), study, domain="VS")
 
 
 def test_codes_are_mapped_where_known_and_asked_where_not(tmp_path: Path, study: Study) -> None:

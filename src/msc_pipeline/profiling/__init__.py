@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from msc_pipeline import cdisc
-from msc_pipeline.errors import DeliveryRejected
+from msc_pipeline.errors import DeliveryRejected, UsageError
 from msc_pipeline.profiles import FORMATS, Profile
 from msc_pipeline.profiling.cells import describe_dates, describe_numbers
 from msc_pipeline.profiling.codes import UNIT_TABLES, describe_codes, describe_units
@@ -39,8 +39,12 @@ MAGIC = ((b"PK\x03\x04", "xlsx"), (b"PAR1", "parquet"), (b"HEADER RECORD*******"
 def propose(file: Path, project: Path, study: Study | None = None, domain: str = "") -> Proposal:
     """Look through one export and propose a profile.
 
-    Raises: DeliveryRejected when the file cannot be opened whatever a profile says, as with a hidden sheet.
+    Raises: DeliveryRejected when the file cannot be opened whatever a profile says, as with a hidden sheet;
+    UsageError DOMAIN_UNKNOWN.
     """
+    known = tuple(study.domains) if study else cdisc.DOMAINS
+    if domain and domain not in known:
+        raise UsageError("DOMAIN_UNKNOWN", f"{domain} is not collected", hint=", ".join(known))
     proposal = Proposal(file.name, domain or _domain(file.name))
     form = _format(file, proposal)
     proposal.fields["format"] = form

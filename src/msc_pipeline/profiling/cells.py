@@ -9,6 +9,7 @@ import re
 from collections import Counter
 
 from msc_pipeline.profiling.proposal import Column, Proposal
+from msc_pipeline.readers import DELIMITED
 from msc_pipeline.readers.local_dates import local_date
 from msc_pipeline.readers.standardising import NUMERIC
 
@@ -41,7 +42,7 @@ def describe_dates(columns: list[Column], proposal: Proposal) -> None:
     local = [cell for cell in cells if not ISO.fullmatch(cell)]
     if local:
         _local(local, len(local) < len(cells), proposal)
-    else:
+    elif cells:
         proposal.fields["date_format"] = "iso"
     if any(CLOCK.search(cell) for cell in cells):
         says = "On which clock are the times? Give `timezone` as the name of a place, as Europe/Paris."
@@ -104,6 +105,9 @@ def describe_numbers(columns: list[Column], proposal: Proposal) -> None:
             f"{len(commas)} different numbers have a comma, {len(points)} a point. Which is the decimal mark?"
         )
         proposal.ask("DECIMAL", says, None, (",", "."))
+    elif proposal.fields["format"] not in DELIMITED:
+        says = "Numbers are kept as text with a comma, where the format can keep numbers. Ask the site for numbers."
+        proposal.ask("DECIMAL", says)
     elif all(GROUPS.fullmatch(cell) for cell in commas):
         proposal.ask(
             "DECIMAL", "Every comma stands before three digits: decimal mark, or thousands?", None, (",", ".")

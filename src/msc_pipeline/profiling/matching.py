@@ -135,6 +135,9 @@ def _missing(columns: list[Column], proposal: Proposal, study: Study | None) -> 
     if "STUDYID" in missing:
         missing.remove("STUDYID")
         proposal.fields["constants"] = {"STUDYID": study.STUDYID}
+        proposal.ask(
+            "CONFIRM_STUDY", f"No column names the study: is every row of every file of {study.STUDYID}?"
+        )
     if missing:
         says = "Map each, set it in `constants`, or ask the site for it."
         proposal.ask("MISSING", f"No column stands for {', '.join(missing)}. {says}")

@@ -1,6 +1,7 @@
 """Names of columns: what a site calls a column → what the standard calls it.
 
-Belongs here: usual names, as data, and how a name is compared. Does not: cells. `--` stands for the domain.
+Belongs here: usual names (English, some German, Spanish, French), as data, and how a name is compared. Does not:
+cells. `--` stands for the domain.
 """
 
 from __future__ import annotations
@@ -15,34 +16,40 @@ USUAL = {
     "USUBJID": "uniquesubjectid uniquesubjectidentifier uniquepatientid",
     "SUBJID": "subjectnumber subjectno patientnumber patientno screeningnumber screeningno",
     "USUBJID SUBJID": "subject subjectid subjectidentifier patient patientid patid pid participant participantid "
-    "recordid record",
+    "recordid record paciente sujeto proband sujet",
     "SITEID": "site sitecode sitenumber siteno centre center centreid centerid institution",
-    "VISIT": "visitname visitlabel timepointname redcapeventname event eventname",
+    "VISIT": "visitname visitlabel timepointname redcapeventname event eventname besuch visite visita",
     "VISITNUM": "visitnumber visitno visitnr",
-    "--SEQ": "sequence sequenceno sequencenumber seqno seq lineno recordnumber redcaprepeatinstance",
-    "--REFID": "sampleid sampleno specimenid specimenno accession accessionno accessionnumber barcode",
+    "--SEQ": "sequence sequenceno sequencenumber seqno seq lineno recordnumber redcaprepeatinstance "
+    "nr lfdnr resultno",
+    "--REFID": "sampleid sampleno specimenid specimenno accession accessionno accessionnumber barcode probe probennr muestra",
     "--TESTCD": "testcode analytecode parametercode paramcd analyte labtestcode",
     "--TEST": "testname testdescription analytename parametername testlabel",
-    "--TESTCD --TEST": "test parameter param assay labtest",
-    "--CAT": "category panel testcategory",
+    "--TESTCD --TEST": "test parameter param assay labtest analyse untersuchung prueba analito parametro",
+    "--CAT": "category panel testcategory gruppe",
     "--SPEC": "specimen specimentype sampletype material matrix",
-    "--ORRES": "result resultvalue value originalresult labresult measurement finding testresult",
-    "--ORRESU": "unit units resultunit originalunit uom labunit",
-    "--ORNRLO": "low lower lowerlimit lln referencelow rangelow normallow refrangelow reflow lowernormal",
-    "--ORNRHI": "high upper upperlimit uln referencehigh rangehigh normalhigh refrangehigh refhigh uppernormal",
+    "--ORRES": "result resultvalue value originalresult labresult measurement finding testresult "
+    "ergebnis wert messwert resultado valor resultat valeur",
+    "--ORRESU": "unit units resultunit originalunit uom labunit einheit unidad unite",
+    "--ORNRLO": "low lower lowerlimit lln referencelow rangelow normallow refrangelow reflow lowernormal "
+    "unteregrenze limiteinferior",
+    "--ORNRHI": "high upper upperlimit uln referencehigh rangehigh normalhigh refrangehigh refhigh uppernormal "
+    "oberegrenze limitesuperior",
     "--STAT": "status completionstatus notdone",
     "--REASND": "reasonnotdone notdonereason",
     "--METHOD": "method assaymethod",
-    "--TPT": "timepoint plannedtimepoint",
+    "--TPT": "timepoint plannedtimepoint zeitpunkt timing",
     "--DTC": "date datetime collectiondate collectiondatetime collected samplingdate sampledate drawdate "
-    "collectedon specimendate dateofcollection assessmentdate examinationdate measurementdate",
-    "--STDTC": "startdate start startdatetime onsetdate onset datestart",
-    "--ENDTC": "enddate end enddatetime stopdate resolutiondate dateend",
-    "--TERM": "term event adverseevent diagnosis verbatimterm reportedterm description",
+    "collectedon specimendate dateofcollection assessmentdate examinationdate measurementdate "
+    "abnahme abnahmedatum datum fecha toma dateprelevement",
+    "--STDTC": "startdate start startdatetime onsetdate onset datestart beginn inicio debut",
+    "--ENDTC": "enddate end enddatetime stopdate resolutiondate dateend ende fin",
+    "--TERM": "term event adverseevent diagnosis verbatimterm reportedterm description "
+    "ereignis evento evenement",
     "--DECOD": "preferredterm pt decodedterm codedterm",
     "--TRT": "medication drug drugname medicationname",
-    "--SEV": "severity intensity",
-    "--SER": "serious seriousness sae",
+    "--SEV": "severity intensity schweregrad",
+    "--SER": "serious seriousness sae schwerwiegend",
     "--REL": "relationship causality related relatedness",
     "--OUT": "outcome",
     "--DOSE": "dose amount",
