@@ -22,7 +22,8 @@ USUAL = {
     "VISITNUM": "visitnumber visitno visitnr",
     "--SEQ": "sequence sequenceno sequencenumber seqno seq lineno recordnumber redcaprepeatinstance "
     "nr lfdnr resultno",
-    "--REFID": "sampleid sampleno specimenid specimenno accession accessionno accessionnumber barcode probe probennr muestra",
+    "--REFID": "sampleid sampleno specimenid specimenno accession accessionno accessionnumber barcode "
+    "probe probennr muestra",
     "--TESTCD": "testcode analytecode parametercode paramcd analyte labtestcode",
     "--TEST": "testname testdescription analytename parametername testlabel",
     "--TESTCD --TEST": "test parameter param assay labtest analyse untersuchung prueba analito parametro",
