@@ -222,3 +222,13 @@ def test_what_is_written_is_read_back(tmp_path: Path, form: str, rows: list[tupl
     for sent, row in zip(rows, found.rows, strict=True):
         assert row[1] is None if sent[1] is None else float(str(row[1])) == sent[1]
         assert row[2] is None if sent[2] is None else int(str(row[2])) == sent[2]
+
+
+def test_lines_that_end_inside_a_record_are_cut_off_and_a_last_line_without_an_end_is_not(
+    tmp_path: Path,
+) -> None:
+    whole = write(tmp_path / "a", [ROW, ROW], "ndjson").read_bytes()
+    (tmp_path / "b").write_bytes(whole[:-9])
+    assert code_of(lambda: read(tmp_path / "b"), SECRET) == "TRUNCATED"
+    (tmp_path / "c").write_bytes(whole[:-1])
+    assert len(read(tmp_path / "c").rows) == 2

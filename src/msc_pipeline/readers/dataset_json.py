@@ -181,8 +181,18 @@ def _lines(path: Path, profile: Profile) -> Iterator[tuple[int, bytes]]:
             number += 1
             if len(line) >= MAX_LINE:
                 raise DeliveryRejected("FIELD_SIZE", f"Line {number} is too long.")
+            if not line.endswith(b"\n"):
+                _check_whole(line)
             if line.strip():
                 yield number, line
+
+
+def _check_whole(last: bytes) -> None:
+    """Refuse a last line that has no end and is no JSON: it is half a record, whatever the count says."""
+    try:
+        _loads(last)
+    except DeliveryRejected:
+        raise DeliveryRejected("TRUNCATED", "The last line is not whole: the file may be cut off.") from None
 
 
 def _line_metadata(path: Path, profile: Profile) -> tuple[dict[str, Any], int]:
