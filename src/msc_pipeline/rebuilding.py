@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from msc_pipeline import corrections, curation, desk, holding, models, validation
+from msc_pipeline import corrections, curation, desk, folding, holding, models, validation
 from msc_pipeline import ledger as book
 from msc_pipeline.errors import IntegrityError
 from msc_pipeline.ledger import Ledger
@@ -104,7 +104,9 @@ def _folded(bench: Bench, place: str) -> bool:
         line = corrections.line_of(bench.ledger, bench.study, head["site"], domain)
         with suppress(IntegrityError):  # of another site, most often; its parts are in the answer themselves
             bench.lend(*(d[k] for d in line for k in ("accepted_part", "quarantine_part")))
-            corrections.fold_line(bench.study, head["site"], domain, line, bench.ledger, bench.scratch)
+            folding.fold_line(
+                bench.study, head["site"], domain, line, bench.ledger, bench.scratch, wanted=place
+            )
         if (bench.scratch.home / place).is_file():
             return True
     return False

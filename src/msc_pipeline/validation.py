@@ -248,9 +248,14 @@ def _save(
     staged = sa.update(book.deliveries).where(c.id == delivery["id"], c.status == "STAGED")
     if connection.execute(staged.values(**values)).rowcount == 0:
         return
-    for r in verdict.results:
-        row = {"severity": r.severity, "outcome": r.outcome, "n_rows": r.n_rows, "n_failed": r.n_failed}
-        book.upsert(connection, book.results, {"delivery": delivery["id"], "rule_id": r.rule_id}, row)
+    connection.execute(sa.delete(book.results).where(book.results.c.delivery == delivery["id"]))
+    judged = [
+        {"delivery": delivery["id"], "rule_id": r.rule_id, "severity": r.severity, "outcome": r.outcome,
+         "n_rows": r.n_rows, "n_failed": r.n_failed}
+        for r in verdict.results
+    ]  # fmt: skip
+    if judged:
+        connection.execute(sa.insert(book.results), judged)
     book.record(connection, study.id, "validated", delivery=delivery["id"], rule_set=rules.hash)
     if unblinding := sum(r.n_failed for r in verdict.results if r.rule_id in rules.blind):
         site, id_ = delivery["site"], delivery["id"]
