@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from msc_pipeline.desk import open_desk
 from tiny_trial import TinyTrial, ae, dm, ex, lb
 
 SEED = 20_250_302
+KILLS = int(os.environ.get("MSC_KILLS", "4"))
+FULL = KILLS >= 100
+"""MSC_KILLS as in test_crash: how many kills at random times; from 100 on every single marked step is killed."""
 NUMBERS = """select (select count(*) from curated.adlb) as results, (select sum(AVAL) from curated.adlb) as total,
     (select count(*) from curated.restatements) as restated, (select count(*) from ops.deliveries) as deliveries,
     (select sum(ROWS_IN) from curated.data_quality) as rows_in, (select sum(N) from dsmb.lab_summary) as pooled"""
@@ -160,17 +165,40 @@ def test_readers_and_verifiers_never_fail_and_never_see_half_a_release(
     assert seen == releases
 
 
+def finished(trial: TinyTrial, forker: Forker, alone: Alone) -> None:
+    """Let two runs end at the same time, and compare what they leave with one undisturbed run."""
+    for ended in forker.fork([Child.of(STUDY, trial.settings)] * 2):
+        assert ended.result["release"]
+    assert faults(STUDY, trial.settings, alone.files) == []
+    assert differences(outcome(trial), alone.outcome) == {}
+
+
 def test_runs_that_are_killed_together_lose_and_double_nothing(
     tmp_path: Path, forker: Forker, alone: Alone
 ) -> None:
-    trial = make_trial(tmp_path)
+    chance, kills, homes = random.Random(SEED), 0, 0
+    while kills < KILLS:
+        homes += 1
+        trial = make_trial(tmp_path / str(homes))
+        story(trial)
+        for _ in range(5):
+            both = [Child.of(STUDY, trial.settings)] * 2
+            kills += sum(e.killed for e in forker.fork(both, kill_after=chance.uniform(0, alone.seconds)))
+        finished(trial, forker, alone)
+        shutil.rmtree(trial.settings.home)
+        assert homes < 10 + KILLS, "runs end before they are killed"
+    print(f"{kills} kills of two workers at random times in {homes} homes")
+
+
+def test_two_runs_that_are_killed_once_at_every_marked_step_lose_and_double_nothing(
+    tmp_path: Path, forker: Forker, alone: Alone
+) -> None:
+    trial, steps, kills = make_trial(tmp_path), tmp_path / "steps", 0
     story(trial)
-    chance, kills = random.Random(SEED), 0
-    for _ in range(5):
-        both = [Child.of(STUDY, trial.settings)] * 2
-        kills += sum(e.killed for e in forker.fork(both, kill_after=chance.uniform(0, alone.seconds)))
-    for ended in forker.fork(both):
-        assert ended.result["release"]
-    assert kills >= 2
-    assert faults(STUDY, trial.settings, alone.files) == []
-    assert differences(outcome(trial), alone.outcome) == {}
+    steps.touch()
+    both = [Child.of(STUDY, trial.settings, die_once=str(steps), coarse=not FULL)] * 2
+    while killed := sum(ended.killed for ended in forker.fork(both)):
+        kills += killed
+    finished(trial, forker, alone)
+    print(f"{kills} kills of two workers at marked steps")
+    assert kills > 40
