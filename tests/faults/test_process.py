@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import stat
 import time
@@ -144,6 +145,25 @@ def test_the_engine_writing_to_a_full_disk_is_a_fault_that_may_pass(
             with pytest.raises(TransientError, match=r"MODEL_RESOURCES|DISK"):
                 trial.run()
     trial.run()
+    assert differences(picture(STUDY, trial.settings), undisturbed) == {}
+
+
+def test_no_file_may_grow_any_more_and_the_run_fails_until_it_may(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """The system itself refuses every byte beyond a size: ledger, copies, engine and release meet it in turn."""
+    trial, hard, codes = small(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)[1], list[str]()
+    for kilobytes in (1, 60, 250, 1000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, hard))
+        try:
+            trial.run()
+        except TransientError as error:
+            codes.append(error.code)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert len(codes) > 2 and set(codes) <= {"DISK", "LEDGER", "MODEL_RESOURCES"}, codes
+    trial.run()
+    assert faults(STUDY, trial.settings, 3) == []
     assert differences(picture(STUDY, trial.settings), undisturbed) == {}
 
 
