@@ -289,6 +289,12 @@ def test_a_workbook_of_several_sheets_asks_which(tmp_path: Path, study: Study) -
         propose(tmp_path / "lb_a.xlsx", PROJECT, study)
 
 
+def test_a_workbook_with_a_password_is_told_as_one(tmp_path: Path, study: Study) -> None:
+    (tmp_path / "lb_a.xlsx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    with pytest.raises(DeliveryRejected, match="ENCRYPTED"):
+        propose(tmp_path / "lb_a.xlsx", PROJECT, study)
+
+
 def test_the_format_is_what_the_content_says(tmp_path: Path, study: Study) -> None:
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "lb_a.csv")
     found = propose(tmp_path / "lb_a.csv", PROJECT, study)

@@ -33,7 +33,12 @@ __all__ = ["Proposal", "Question", "as_dict", "as_yaml", "propose"]
 
 MAX_ROWS = 100_000
 WIDTH = 100
-MAGIC = ((b"PK\x03\x04", "xlsx"), (b"PAR1", "parquet"), (b"HEADER RECORD*******", "xpt"))
+MAGIC = (
+    (b"\xd0\xcf\x11\xe0", "xlsx"),
+    (b"PK\x03\x04", "xlsx"),
+    (b"PAR1", "parquet"),
+    (b"HEADER RECORD*******", "xpt"),
+)
 
 
 def propose(file: Path, project: Path, study: Study | None = None, domain: str = "") -> Proposal:
