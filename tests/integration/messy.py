@@ -35,8 +35,8 @@ IN_USE = ("ACCEPTED", "PARTIAL")
 Fact = dict[str, str]
 
 
-def small(study: Study, subjects: int) -> SimulatedSpec:
-    """Return the study's sample with at most so many subjects a site, and the cases planted in them."""
+def small(study: Study, subjects: int, domains: tuple[str, ...] = ()) -> SimulatedSpec:
+    """Return the study's sample with at most so many subjects a site; domains: some only (all, when empty)."""
     spec = load_spec(study, PROJECT)
     assert isinstance(spec, SimulatedSpec)
     whole = spec.simulated
@@ -45,9 +45,9 @@ def small(study: Study, subjects: int) -> SimulatedSpec:
         for name, site in whole.sites.items()
     }
     planted = tuple(case for case in whole.planted if case.number <= sites[case.site].subjects)
-    return spec.model_copy(
-        update={"simulated": whole.model_copy(update={"sites": sites, "planted": planted})}
-    )
+    few = whole.model_copy(update={"sites": sites, "planted": planted})
+    columns = {name: names for name, names in spec.domains.items() if not domains or name in domains}
+    return spec.model_copy(update={"simulated": few, "domains": columns})
 
 
 @dataclass
@@ -81,10 +81,12 @@ class Messy:
             return connection.execute(sql).fetchall()
 
 
-def make_messy(folder: Path, seed: int, share: float, subjects: int = 3) -> Messy:
+def make_messy(
+    folder: Path, seed: int, share: float, subjects: int = 3, domains: tuple[str, ...] = ()
+) -> Messy:
     """Write a messy trial, run it once, and compare."""
     study = load_study(STUDY, PROJECT)
-    spec = small(study, subjects)
+    spec = small(study, subjects, domains)
     landing, truth = folder / "landing", folder / "truth.csv"
     report = write_trial(
         study, spec, landing, folder / "closed", project=PROJECT, seed=seed, scale=1, mess=share, truth=truth,
