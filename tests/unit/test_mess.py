@@ -6,17 +6,18 @@ import csv
 import hashlib
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 import pytest
 from typer.testing import CliRunner
 
 from integration.messy import small
 from msc_pipeline.cli import app
-from msc_pipeline.errors import ConfigError, UsageError
+from msc_pipeline.errors import ConfigError, DeliveryRejected, UsageError
 from msc_pipeline.readers import read_export
 from msc_pipeline.sample import write_sample
-from msc_pipeline.sample.damage import LATER
-from msc_pipeline.sample.dirt import load_limits
+from msc_pipeline.sample.damage import LATER, Site, _cut
+from msc_pipeline.sample.dirt import Bench, load_limits
 from msc_pipeline.sample.mess import send_messy
 from msc_pipeline.sample.sending import Line, Outbox
 from msc_pipeline.sample.simulation import Fact, simulated_exports
@@ -134,6 +135,21 @@ def test_no_planted_case_is_touched(tmp_path: Path) -> None:
             if cells["USUBJID"] in cases:
                 assert there[cells["LBREFID"], cells["LBTESTCD"]] == (cells["LBORRES"] or None)
     assert cases
+
+
+@pytest.mark.parametrize("site", STUDY.sites)
+def test_half_a_file_is_refused_with_the_code_of_its_format(site: str, tmp_path: Path) -> None:
+    outbox = Outbox.open(STUDY, tmp_path, PROJECT)
+    one = FEW.simulated.model_copy(update={"sites": {site: FEW.simulated.sites[site]}, "planted": ()})
+    place = Place("", "", "", 2031, LIMITS.beyond)
+    for export in simulated_exports(STUDY, one, FEW.domains, seed=5):
+        rows, domain = list(export.rows), export.domain
+        bench = Bench(site, domain, export.columns, rows, "", 1, False, frozenset(), place)
+        for fact in _cut(Site(outbox, bench), Random(1)):
+            path = tmp_path / "misle" / fact.file
+            with pytest.raises(DeliveryRejected) as caught:
+                list(read_export(path, STUDY.profile(site, domain), STUDY.domains[domain], domain, path.name))
+            assert caught.value.code == fact.rule_id, domain
 
 
 def test_the_truth_file_has_its_columns_and_lies_outside_landing(tmp_path: Path) -> None:
