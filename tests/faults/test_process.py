@@ -278,9 +278,7 @@ def send_news(trial: TinyTrial) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["accepted", "quarantine", "state", "restatements", "held", "curated", "releases"]
-)
+@pytest.mark.parametrize("kind", ["accepted", "state", "restatements", "held", "curated", "releases"])
 def test_nothing_is_built_on_a_damaged_file(published: TinyTrial, kind: str) -> None:
     before = pointed(base(published) / "releases")
     if kind in ("restatements", "held"):  # read when tables are made again, and only then
@@ -296,18 +294,18 @@ def test_nothing_is_built_on_a_damaged_file(published: TinyTrial, kind: str) -> 
     assert pointed(base(published) / "releases") == before
 
 
-@pytest.mark.parametrize("kind", ["raw", "staged", "findings"])
+@pytest.mark.parametrize("kind", ["raw", "staged", "accepted", "quarantine", "findings"])
 def test_a_delivery_is_not_carried_on_from_a_damaged_file(trial: TinyTrial, kind: str) -> None:
     trial.send("XA", "CM", "STUDYID,USUBJID,CMSEQ,CMTRT,CMSTDTC\nTINY01,TINY01-XA-001,1,PREDNISONE,2024-11\n")
     ids = pipeline.land(STUDY, "XA", trial.settings)
     steps = {"raw": pipeline.stage, "staged": pipeline.validate}
     if kind != "raw":
         pipeline.stage(STUDY, ids, trial.settings)
-    if kind == "findings":
+    if kind not in steps:
         pipeline.validate(STUDY, ids, trial.settings)
     flip(one(trial, kind))
     with pytest.raises(IntegrityError, match="INTEGRITY"):
-        if kind == "findings":
+        if kind not in steps:
             pipeline.commit(STUDY, "XA", ids, trial.settings)
         else:
             steps[kind](STUDY, ids, trial.settings)
