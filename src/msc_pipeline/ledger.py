@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+@lru_cache(maxsize=16)
+def _engine(url: str) -> sa.Engine:
+    """Return the engine of a ledger; it keeps compiled statements and, pooling none, no connection."""
+    sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {}
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, hide_parameters=True, **options)
+    if sqlite:
+        sa.event.listen(engine, "connect", _configure_sqlite)
+    return engine
+
+
 class Ledger:
-    """One ledger, opened by URL; safe to open in every process, never shared across a fork."""
+    """One ledger, opened by URL; safe to open in every process."""
 
     def __init__(self, url: str) -> None:
         """Open or create the ledger at a SQLAlchemy URL."""
@@ -210,12 +222,7 @@ class Ledger:
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if self._sqlite and self._url.database:
             _make_room(Path(self._url.database).parent)
-        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if self._sqlite else {}
-        self._engine = sa.create_engine(
-            self._url, poolclass=sa.pool.NullPool, hide_parameters=True, **options
-        )
-        if self._sqlite:
-            sa.event.listen(self._engine, "connect", _configure_sqlite)
+        self._engine = _engine(url)
         with _answering():
             made = sa.inspect(self._engine).has_table(audit.name)  # one transaction makes them all
         if not made:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -288,11 +288,18 @@ def load_study(study_id: str, project: Path) -> Study:
     text = path.read_text(encoding="utf-8")
     labs = folder / "labs.csv"
     labs_text = labs.read_text(encoding="utf-8") if labs.is_file() else ""
+    return _study(study_id, path, text, labs_text)
+
+
+@lru_cache(maxsize=32)
+def _study(study_id: str, path: Path, text: str, labs_text: str) -> Study:
+    """Check one study's texts, once per process: every step loads the study anew."""
     raw = _parse(text, path)
     if raw.get("id") != study_id:
         raise ConfigError("STUDY_INVALID", f"{_name(path)}: id differs from its folder's name")
+    ranges = _ranges(labs_text, path.with_name("labs.csv"))
     try:
-        return Study(**raw, ranges=_ranges(labs_text, labs), config_hash=digest(text, labs_text))
+        return Study(**raw, ranges=ranges, config_hash=digest(text, labs_text))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "study"

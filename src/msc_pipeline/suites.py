@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -220,12 +221,18 @@ def load_suite(name: str, project: Path) -> Suite:
     Raises: ConfigError SUITE_INVALID naming file and rule id, when the suite does not exist, holds an
     expectation, argument or severity that we do not support, or repeats an id.
     """
-    path = project / "expectations" / f"{name}.yaml"
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+        text = (project / "expectations" / f"{name}.yaml").read_text(encoding="utf-8")
     except OSError:
         raise _invalid(name, "no such suite") from None
+    return _suite(name, text)
+
+
+@lru_cache(maxsize=256)
+def _suite(name: str, text: str) -> Suite:
+    """Check one suite's text, once per process: thousands of deliveries are judged by the same words."""
+    try:
+        raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise _invalid(name, f"not YAML, line {line}") from None

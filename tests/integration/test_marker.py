@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import traceback
@@ -116,7 +117,7 @@ MANIFESTS = {
     "e": b'{"' + SUBJECT.encode() + b'": 1}',
     "f": b"[" * 100_000,
     "g": WORD.encode() + b"\xff",
-    "h": b'{"rows": 7}',
+    "h": b'{"rows": 7, "sha256": "ITS OWN"}',
 }
 
 
@@ -151,7 +152,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         trial.send("XB", "", data, name=name)
     for name, manifest in MANIFESTS.items():
         path = trial.send("XC", "DM", [marked(dm("XC", 1))], name=f"dm_{name}.csv")
-        path.with_name(f"{path.name}.manifest.json").write_bytes(manifest)
+        own = hashlib.sha256(path.read_bytes()).hexdigest().encode()
+        path.with_name(f"{path.name}.manifest.json").write_bytes(manifest.replace(b"ITS OWN", own))
     collect = Collect()
     root, levels = logging.getLogger(), {n: logging.getLogger(n).level for n in ("", "sqlalchemy.engine")}
     root.addHandler(collect)
