@@ -132,7 +132,7 @@ def _show_answer(study_id: str, settings: Settings, question: str, sql: str) -> 
         table.add_row(*("" if value is None else plain(_text(value)) for value in row.values()))
     say("")
     console.print(table)
-    say(f'[dim]msc query "{plain(sql)}"[/dim]')
+    say(f'[dim]msc query --study {study_id} "{plain(sql)}"[/dim]')
 
 
 def _text(value: object) -> str:
