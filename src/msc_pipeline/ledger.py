@@ -218,11 +218,10 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         """Open or create the ledger at a SQLAlchemy URL."""
-        self._url = sa.make_url(url)
-        self._sqlite = self._url.get_backend_name() == "sqlite"
-        if self._sqlite and self._url.database:
-            _make_room(Path(self._url.database).parent)
         self._engine = _engine(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        if self._sqlite and self._engine.url.database:
+            _make_room(Path(self._engine.url.database).parent)
         with _answering():
             made = sa.inspect(self._engine).has_table(audit.name)  # one transaction makes them all
         if not made:

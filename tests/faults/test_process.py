@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from faults.permissions import kept
+from integration.forking import FOLDERS
 from integration.state import content, differences, faults, picture
 from msc_pipeline import desk, gx_duckdb, landing, pipeline, publishing, staging, storage, validation
 from msc_pipeline import ledger as book
@@ -218,18 +219,7 @@ def test_a_clock_set_back_changes_no_order(trial: TinyTrial, monkeypatch: pytest
 # --- Damage
 
 
-KINDS = (
-    "raw",
-    "staged",
-    "accepted",
-    "quarantine",
-    "findings",
-    "state",
-    "restatements",
-    "held",
-    "curated",
-    "releases",
-)
+KINDS = ("raw", *FOLDERS)
 
 
 def one(trial: TinyTrial, kind: str) -> Path:
