@@ -322,11 +322,19 @@ def bench(
     scale: Annotated[int, typer.Option(min=1, help="Times as many subjects as the public trial.")] = 17,
     folder: Annotated[Path, typer.Option(help="Scratch folder; emptied first.")] = Path(".run/bench"),
     jobs: Annotated[int, typer.Option(min=1)] = 1,
+    one_file: Annotated[
+        bool, typer.Option(help="One file of all lab rows: landing and staging beside DuckDB's own copy.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="How often, with --one-file.")] = 3,
 ) -> None:
     """Time each step and the memory it takes, first on all sites, then with one new site file."""
-    from msc_pipeline.bench import run_bench
+    from msc_pipeline.bench import run_bench, run_file_bench
 
-    for line in run_bench(_study(study), scale, folder, jobs):
+    chosen = _study(study)
+    records = (
+        run_file_bench(chosen, scale, folder, repeats) if one_file else run_bench(chosen, scale, folder, jobs)
+    )
+    for line in records:
         typer.echo(json.dumps(line))
 
 
