@@ -1,7 +1,7 @@
 """Curation: rows in force → curated tables, one site at a time.
 
 Belongs here: which site's tables must be made again, the rows a model sees (`accepted`, `site`), and writing
-the parts. Does not: derivations (sql/curated), cross-domain rules (holding), pooling (publishing).
+the parts. Does not: derivations (sql/derived, sql/curated), cross-domain rules (holding), pooling (publishing).
 
 A curated part is named by the hash of everything it is made from; a part that is up to date is not made again.
 """
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from msc_pipeline import cdisc, models
 from msc_pipeline import ledger as book
-from msc_pipeline.desk import RESTATEMENTS, Desk, lay_out, open_desk
+from msc_pipeline.desk import DERIVED, RESTATEMENTS, Desk, lay_out, open_desk
 from msc_pipeline.errors import TransientError
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, mark, put
@@ -43,7 +43,7 @@ def stale_sites(study: Study, settings: Settings) -> list[str]:
 
 
 def plan_tables(desk: Desk, site: str) -> dict[str, str]:
-    """Return table name → hash of everything its part of this site is made from."""
+    """Return table name → hash of everything its part of this site is made from, derived tables among them."""
     judged = desk.judged[site]
     counts = json.dumps(desk.decided.get(site, []), sort_keys=True)
     base = digest(desk.shared, site, judged["inputs"])
@@ -69,8 +69,14 @@ def _of(desk: Desk, site: str) -> sa.Select[Any]:
 def _stale(desk: Desk, site: str) -> bool:
     made = tables_made(desk, site)
     return any(
-        name not in made or made[name]["inputs"] != inputs for name, inputs in plan_tables(desk, site).items()
+        _unmade(name, inputs, made)
+        for name, inputs in plan_tables(desk, site).items()
+        if not name.startswith(DERIVED)
     )
+
+
+def _unmade(name: str, inputs: str, made: dict[str, dict[str, Any]]) -> bool:
+    return name not in made or made[name]["inputs"] != inputs
 
 
 def curate_site(study: Study, site: str, settings: Settings) -> dict[str, Any]:
@@ -108,10 +114,15 @@ def make_tables(
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
         _accept(connection, desk, site)
-        connection.execute("create schema curated")
+        connection.execute("create schema curated; create schema derived")
+        used = _used(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
         for name, inputs in plan.items():
+            if name.startswith(DERIVED):
+                if name in used:
+                    models.create(connection, next(m for m in desk.curated if m.name == name))
+                continue
             path = f"{desk.study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
-            if name in made and made[name]["inputs"] == inputs:
+            if not _unmade(name, inputs, made):
                 path = made[name]["path"]
                 desk.part(path)
             else:
@@ -123,6 +134,17 @@ def make_tables(
     finally:
         connection.close()
     return written
+
+
+def _used(desk: Desk, stale: list[str]) -> set[str]:
+    """Return the derived models that the stale curated ones read, directly or through each other."""
+    by_name = {model.name: model for model in desk.curated}
+    used, look = set[str](), [name for name in stale if name in by_name and not name.startswith(DERIVED)]
+    while look:
+        reads = {name for name in by_name[look.pop()].inputs if name.startswith(DERIVED)}
+        look += sorted(reads - used)
+        used |= reads
+    return used
 
 
 def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> None:

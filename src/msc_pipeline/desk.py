@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 RESTATEMENTS = "curated.restatements"
 """The one curated table that is no model: what deliveries restated, as corrections wrote it down."""
 
+DERIVED = "derived."
+"""How models begin that are made on the way to curated tables and never stored."""
+
 
 @dataclass(frozen=True)
 class Desk:
@@ -67,8 +70,8 @@ class Desk:
 
     @cached_property
     def curated(self) -> tuple[models.Model, ...]:
-        """Models sql/curated in run order."""
-        return models.load_models(self.project, "curated")
+        """Models sql/curated, and those of sql/derived that they build on, in run order."""
+        return models.load_models(self.project, "derived", "curated")
 
     @cached_property
     def shared(self) -> str:

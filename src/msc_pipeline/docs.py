@@ -36,7 +36,7 @@ def write_docs(project: Path, *, check_only: bool = False) -> list[str]:
 def data_dictionary(project: Path) -> str:
     """Return the page of every open table: label, grain, source, columns."""
     dictionary = gate.load_dictionary(project)
-    found = {m.name: m for schema in ("curated", "dsmb") for m in models.load_models(project, schema)}
+    found = {m.name: m for m in models.load_models(project, "derived", "curated", "dsmb")}
     lines = [
         "# Data dictionary",
         "",

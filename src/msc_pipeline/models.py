@@ -99,13 +99,16 @@ def install(connection: duckdb.DuckDBPyConnection, project: Path) -> None:
         _load_reference(connection, path)
 
 
-def load_models(project: Path, schema: str) -> tuple[Model, ...]:
-    """Return the models of sql/<schema>/, each after the models it reads.
+def load_models(project: Path, *schemas: str) -> tuple[Model, ...]:
+    """Return the models of sql/<schema>/ of each schema named, each after the models it reads.
 
     Raises: ConfigError MODEL_INVALID for a header that is incomplete or disagrees with path or query, for an
     input that nothing makes, and for a circle.
     """
-    found = [_parse(path, schema) for path in sorted((project / "sql" / schema).glob("*.sql"))]
+    paths = [
+        (path, schema) for schema in schemas for path in sorted((project / "sql" / schema).glob("*.sql"))
+    ]
+    found = [_parse(path, schema) for path, schema in paths]
     models = {model.name: model for model in found}
     for model in found:
         if missing := [name for name in model.inputs if not _exists(project, name)]:
@@ -114,7 +117,9 @@ def load_models(project: Path, schema: str) -> tuple[Model, ...]:
     try:
         order.prepare()
     except graphlib.CycleError as error:
-        raise _invalid(schema, f"models read each other in a circle: {' → '.join(error.args[1])}") from None
+        raise _invalid(
+            " and ".join(schemas), f"models read each other in a circle: {' → '.join(error.args[1])}"
+        ) from None
     return tuple(models[name] for name in _levels(order))
 
 
@@ -137,6 +142,15 @@ def write(connection: duckdb.DuckDBPyConnection, model: Model, path: Path) -> in
     if rows != distinct:
         raise IntegrityError("MODEL_GRAIN", f"{model.name}: {rows} rows, {distinct} distinct by its grain")
     return int(rows)
+
+
+def create(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Make `model` a table of the connection, for the models that read it.
+
+    Raises: PermanentError MODEL_FAILED or TransientError MODEL_RESOURCES, naming the model and quoting no value.
+    """
+    with reported(model.name, PermanentError, "MODEL_FAILED"):
+        connection.execute(f"create table {model.name} as {model.sql}")
 
 
 def copier(connection: duckdb.DuckDBPyConnection, select: str, place: str) -> Callable[[Path], None]:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from msc_pipeline import cdisc
 from msc_pipeline.errors import ConfigError
 from msc_pipeline.profiles import Profile
+from msc_pipeline.safety import Safety
 from msc_pipeline.storage import digest
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Study(_Frozen):
     domains: dict[str, Domain]
     visits: tuple[Visit, ...]
     analytes: tuple[Analyte, ...]
+    safety: Safety = Safety()
     ranges: tuple[dict[str, str], ...] = ()
     config_hash: str = ""
 
@@ -213,7 +215,7 @@ class Study(_Frozen):
         return r"(?i)(?:\b|_)(" + "|".join(re.escape(word) for word in self.blinding.words) + r")(?:\b|_)"
 
     def relations(self) -> dict[str, pa.Table]:
-        """Return the tables SQL models read as `study.<name>`: protocol, visits, analytes, ranges, sites."""
+        """Return the tables SQL models read as `study.<name>`: protocol, visits, analytes, ranges, sites, safety's."""
         import pyarrow as pa
 
         text, number, whole = pa.string(), pa.decimal128(10, 2), pa.int32()
@@ -240,7 +242,7 @@ class Study(_Frozen):
         }
         visits = [{**v.model_dump(), "expected": "Y" if v.expected else "N"} for v in self.visits]
         visit_kinds = {"VISITNUM": number, "week": number, "day": whole, "before": whole, "after": whole}
-        return {
+        return self.safety.relations() | {
             "protocol": _table([protocol], {k: kinds.get(k, text) for k in protocol}),
             "visits": _table(visits, {k: visit_kinds.get(k, text) for k in Visit.model_fields}),
             "analytes": _table(

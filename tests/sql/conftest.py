@@ -11,9 +11,10 @@ A page is text, with tables after lines of their own:
     | USUBJID | PARAMCD | AVAL |
 
 An empty cell is NULL, and so is a column that a page does not name. An input that a page does not give is empty,
-except study.protocol (one row that asks for nothing special; given cells replace its own) and reference.* (the
-project's own files). `expect` names the columns to look at; the rows must be all the rows, in any order. A page
-without rows under `expect` says that the result is empty. A bar inside a cell is written `\\|`.
+except study.protocol (one row that asks for nothing special; given cells replace its own), reference.* (the
+project's own files) and derived.* (made from what the page gives, by the project's own models). `expect` names the
+columns to look at; the rows must be all the rows, in any order. A page without rows under `expect` says that the
+result is empty. A bar inside a cell is written `\\|`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import duckdb
 import pytest
 
 from msc_pipeline import models
+from msc_pipeline.safety import Safety
 from msc_pipeline.study import Baseline, Blinding, Study
 
 PROJECT = Path(__file__).parents[2]
@@ -49,6 +51,9 @@ COLUMNS = {
     " CMENDTC",
     "mh": "MHSEQ MHSPID MHTERM MHLLT MHDECOD MHCAT MHBODSYS MHSEV VISITNUM VISIT MHDTC MHSTDTC",
     "vs": "VSSEQ VSTESTCD VSTEST VSPOS VSORRES VSORRESU VSSTAT VSLOC VISITNUM VISIT VSDTC VSTPT",
+    "eg": "EGSEQ EGTESTCD EGTEST EGORRES EGORRESU EGCLSIG EGSTAT VISITNUM VISIT EGDTC EGTPT",
+    "rs": "RSSEQ RSTESTCD RSTEST RSCAT RSORRES RSSTAT VISITNUM VISIT RSDTC RSTPT",
+    "xr": "XRSEQ XRORRES XRSTAT VISITNUM VISIT XRDTC",
 }
 """Columns of accepted.<domain>, beside those every domain has."""
 
@@ -105,7 +110,10 @@ class PageItem(pytest.Item):
 
 @cache
 def project_models(schema: str) -> dict[str, models.Model]:
-    return {model.name: model for model in models.load_models(PROJECT, schema)}
+    return {
+        m.name: m
+        for m in models.load_models(PROJECT, *(("derived", "curated") if schema != "dsmb" else ("dsmb",)))
+    }
 
 
 def read_page(text: str) -> Page:
@@ -133,12 +141,19 @@ def read_page(text: str) -> Page:
 
 def check_page(page: Page, model: models.Model) -> None:
     """Run `model` on the page's rows and compare. Raises Mismatch with both tables."""
-    unused = sorted(set(page.given) - set(model.inputs))
+    steps = upstream(model, page)
+    inputs = sorted(
+        {name for step in (*steps, model) for name in step.inputs} - {step.name for step in steps}
+    )
+    unused = sorted(set(page.given) - set(inputs))
     assert not unused, f"{model.name} does not read {', '.join(unused)}"
     with models.connect(1) as connection:
         models.install(connection, PROJECT)
-        for name in model.inputs:
+        connection.execute("create schema derived")
+        for name in inputs:
             create_input(connection, name, page.given.get(name))
+        for step in steps:
+            models.create(connection, step)
         columns, expected = page.expect
         names = ", ".join(f'"{column}"' for column in columns)
         found = connection.execute(f"select {names} from ({model.sql}) as model").fetchall()
@@ -157,6 +172,17 @@ def check_page(page: Page, model: models.Model) -> None:
         assert shape == list(promised.items()), (
             f"{model.name}: columns differ from sql/reference/dictionary.csv"
         )
+
+
+def upstream(model: models.Model, page: Page) -> list[models.Model]:
+    """Return the derived models that `model` builds on and the page does not give, in run order."""
+    known = project_models("derived")
+    wanted, look = set[str](), [model]
+    while look:
+        reads = {name for name in look.pop().inputs if name.startswith("derived.") and name not in page.given}
+        look += [known[name] for name in sorted(reads - wanted)]
+        wanted |= reads
+    return [step for name, step in known.items() if name in wanted]
 
 
 def create_input(connection: duckdb.DuckDBPyConnection, name: str, table: Table | None) -> None:
@@ -202,7 +228,8 @@ def declared(schema: str, relation: str) -> dict[str, str]:
 def arrow_type(name: str) -> str:
     if name.startswith("list<"):
         return "VARCHAR[]"
-    return {"string": "VARCHAR", "int32": "INTEGER", "decimal128(10, 2)": "DECIMAL(10,2)"}[name]
+    plain = {"string": "VARCHAR", "int32": "INTEGER", "bool": "BOOLEAN"}
+    return plain.get(name) or name.replace("decimal128", "DECIMAL").replace(" ", "")
 
 
 def bare_study() -> Study:
@@ -217,6 +244,7 @@ def bare_study() -> Study:
         last_plausible_date="2030-12-31",
         visits=(),
         analytes=(),
+        safety=Safety(),
         sites={},
     )
 

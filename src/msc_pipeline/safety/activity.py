@@ -1,0 +1,22 @@
+"""Disease activity: which scores make a response.
+
+Belongs here: the shape of `safety.activity` in study.yaml, and the tables SQL models read from it. Does not: the
+derivation (sql/).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msc_pipeline.safety.shapes import Frozen
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Activity(Frozen):
+    """The parts of a responder index."""
+
+    def relations(self) -> dict[str, pa.Table]:
+        """Return the tables of this topic, empty where the study says nothing."""
+        return {}
