@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import rule_cases as cases
 
-from msc_pipeline import cdisc, checks
+from msc_pipeline import cdisc, checks, models
+from msc_pipeline.settings import PROJECT
+from msc_pipeline.study import load_study, study_ids
 from msc_pipeline.suites import load_all, load_suite, load_suites
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # one import, one evaluation for many cases
@@ -165,6 +167,25 @@ def test_every_unit_we_can_convert_for_a_panel_test_is_one_we_can_check() -> Non
         on u.LBTESTCD = k.LBTESTCD and u.unit = k.unit"""
     ).fetchall()
     assert missing == []
+
+
+@pytest.mark.parametrize("study_id", study_ids(PROJECT))
+def test_lb_010_refuses_what_cannot_be_converted_for_every_analyte_of_a_study(study_id: str) -> None:
+    """Its own unit passes; a made-up unit, another test's and none at all fail; without a unit nothing is asked."""
+    connection, study = cases.connect(), load_study(study_id, PROJECT)
+    models.install_study(connection, study)
+    refused = ("furlongs", "10^7/L", "mol", "", None)
+    wanted, rows = [], []
+    for analyte in study.analytes:
+        own = analyte.standard_unit
+        for unit in (own, *refused):
+            rows.append({"LBTESTCD": analyte.LBTESTCD, "LBORRESU": unit})
+            wanted.append((analyte.LBTESTCD, unit, None if not own else "Y" if unit == own else "N"))
+    cases.deliver(connection, "lb", rows)
+    found = connection.execute(
+        "select LBTESTCD, LBORRESU, UNIT_KNOWN from facts.lb order by SRC_ROW"
+    ).fetchall()
+    assert found == wanted
 
 
 def test_the_search_for_words_of_the_blind_needs_no_variable_and_agrees_with_it() -> None:

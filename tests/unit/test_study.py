@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +27,6 @@ TELLS_THE_ARM = {
 @pytest.fixture(params=SHIPPED)
 def study(request: pytest.FixtureRequest) -> Study:
     return load_study(request.param, PROJECT)
-
-
-def units() -> list[dict[str, str]]:
-    with (PROJECT / "sql/reference/units.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, strict=True))
 
 
 def test_two_studies_ship() -> None:
@@ -80,82 +73,16 @@ def test_visits_in_order_of_their_week_are_in_order_of_their_day(study: Study) -
     assert [v.day for v in sorted(planned, key=lambda v: v.week)] == sorted(v.day for v in planned)
 
 
+def test_an_empty_cell_of_labs_csv_is_null(study: Study) -> None:
+    rows = study.relations()["ranges"].to_pylist()
+    assert len(rows) == len(study.ranges)
+    assert "" not in {cell for row in rows for cell in row.values()}
+
+
 def test_a_parameter_is_named_with_its_unit(study: Study) -> None:
     for analyte in study.analytes:
         unit = "fraction of 1" if analyte.standard_unit == "1" else analyte.standard_unit
         assert analyte.PARAM.endswith(f" ({unit})") if unit else "(" not in analyte.PARAM
-
-
-def test_every_analyte_has_a_factor_of_one_for_its_own_unit(study: Study) -> None:
-    known = {(u["LBTESTCD"], u["unit"], u["standard_unit"]): u["factor"] for u in units()}
-    for a in study.analytes:
-        assert known[a.LBTESTCD, a.standard_unit, a.standard_unit] == "1"
-
-
-def test_ranges_are_in_units_that_the_study_can_convert(study: Study) -> None:
-    known = {(u["LBTESTCD"], u["unit"], u["standard_unit"]) for u in units()}
-    standard = {a.LBTESTCD: a.standard_unit for a in study.analytes}
-    labs = {site.lab for site in study.sites.values()}
-    for row in study.ranges:
-        assert row["lab"] in labs
-        assert (row["LBTESTCD"], row["unit"], standard[row["LBTESTCD"]]) in known
-
-
-def test_a_unit_is_listed_once_and_its_factor_fits_the_table() -> None:
-    rows = units()
-    keys = Counter((u["LBTESTCD"], u["unit"], u["standard_unit"]) for u in rows)
-    assert max(keys.values()) == 1
-    for row in rows:
-        factor = Decimal(row["factor"])
-        assert 0 < factor == round(factor, 10)
-        assert row["source"] and row["ucum"]
-        assert row["unit"] == row["unit"].strip()
-
-
-def test_both_micro_signs_mean_the_same() -> None:
-    known = {(u["LBTESTCD"], u["unit"], u["standard_unit"]): u["factor"] for u in units()}
-    for (code, unit, standard), factor in known.items():
-        for sign in ("\u00b5", "\u03bc"):
-            if sign in unit:
-                assert known[code, unit.replace(sign, "u"), standard] == factor
-                assert known[code, unit.replace(sign, "\u00b5"), standard] == factor
-                assert known[code, unit.replace(sign, "\u03bc"), standard] == factor
-
-
-def test_factors_reproduce_the_pilots_own_conversions() -> None:
-    study = load_study("cdiscpilot01", PROJECT)
-    tables = _lab_tables(study)
-    with duckdb.connect() as connection:
-        for name, table in tables.items():
-            connection.register(name, table)
-        connection.register("analytes", study.relations()["analytes"])
-        counted = connection.execute(
-            """
-            with lb as (select * from lbch union all by name select * from lbhe union all by name select * from lbur),
-            unit as (select * replace (factor::decimal(20, 10) as factor) from read_csv(?, all_varchar = true))
-            select
-                count(*),
-                count(*) filter (where unit.factor is not null),
-                count(*) filter (where abs(lb.LBORRES::decimal(20, 8) * unit.factor - lb.LBSTRESN) < 1e-6)
-            from lb
-            inner join analytes as a using (LBTESTCD)
-            left join unit
-                on lb.LBTESTCD = unit.LBTESTCD and coalesce(lb.LBORRESU, '') = coalesce(unit.unit, '')
-                and coalesce(a.standard_unit, '') = coalesce(unit.standard_unit, '')
-            where regexp_full_match(lb.LBORRES, '[0-9]*[.]?[0-9]+') and not isnan(lb.LBSTRESN)
-            """,
-            [str(PROJECT / "sql/reference/units.csv")],
-        ).fetchall()[0]
-    total, known, equal = counted
-    assert total == known == 58_700
-    assert equal >= 0.999 * total
-
-
-def _lab_tables(study: Study) -> dict[str, Any]:
-    spec = load_spec(study, PROJECT)
-    lab = spec.domains["LB"]
-    more = lab.model_copy(update={"columns": (*lab.columns, "LBSTRESN")})
-    return read_sources(spec.model_copy(update={"domains": {"LB": more}}))
 
 
 def test_the_pilots_visits_are_all_planned_or_unscheduled() -> None:
