@@ -249,7 +249,10 @@ class Study(_Frozen):
                 [{**a.model_dump(), "standard_unit": a.standard_unit or None} for a in self.analytes],
                 dict.fromkeys(Analyte.model_fields, text),
             ),
-            "ranges": _table(list(self.ranges), dict.fromkeys(RANGE_COLUMNS, text)),
+            "ranges": _table(
+                [{k: v or None for k, v in row.items()} for row in self.ranges],
+                dict.fromkeys(RANGE_COLUMNS, text),
+            ),
             "sites": _table(
                 [
                     {"SITEID": k, "lab": s.lab or None, "timezone": self.profile(k).timezone}
