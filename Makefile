@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PORT ?= 8080
 FUZZ_MINUTES ?= 30
 
-.PHONY: help setup run up test fuzz check format docs lock bench clean
+.PHONY: help setup run up test validation fuzz check format docs lock bench clean
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -27,10 +27,13 @@ run: setup ## The main job: real site exports through Airflow to a DuckDB releas
 up: setup ## Keep Airflow serving on this machine; Ctrl-C stops it
 	@python -m msc_airflow.stack up --port $(PORT)
 
-test: setup ## Every test, with branch coverage of src
+test: setup ## Every test, with branch coverage of src; docs/validation.md is what they find
 	@rm -f .coverage .coverage.*
-	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report= tests
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report= --validation docs/validation.md tests
 	@coverage report --skip-covered --fail-under=90
+
+validation: setup ## Run the tests that prove a requirement, and write docs/validation.md
+	@pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder -m requirement --write-validation docs/validation.md tests
 
 fuzz: setup ## Property tests of every reader and of landing with new random inputs, for FUZZ_MINUTES (30)
 	@end=$$(( $$(date +%s) + 60 * $(FUZZ_MINUTES) )); rounds=0; \

@@ -10,6 +10,8 @@ import pytest
 
 from tiny_trial import TinyTrial, make_trial, trust_own_scan
 
+pytest_plugins = ["traceability"]
+
 
 @pytest.fixture
 def trial(tmp_path: Path) -> TinyTrial:

@@ -75,10 +75,21 @@ class Messy:
 
     def curated(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the current release."""
-        file = current(STUDY, self.settings)
-        assert file is not None
-        with duckdb.connect(str(file), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
+        return ask(self.settings, sql)
+
+
+def ask(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    """Ask the current release of the study."""
+    file = current(STUDY, settings)
+    assert file is not None
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def read_facts(truth: Path) -> list[Fact]:
+    """Return the facts of a truth file."""
+    with truth.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def make_messy(
@@ -94,9 +105,7 @@ def make_messy(
     )  # fmt: skip
     settings = Settings(home=folder / "home", landing=landing, project=PROJECT)
     pipeline.run(STUDY, settings)
-    with truth.open(encoding="utf-8", newline="") as file:
-        facts = list(csv.DictReader(file))
-    messy = Messy(settings, facts, {d.domain: d.exported for d in report.domains})
+    messy = Messy(settings, read_facts(truth), {d.domain: d.exported for d in report.domains})
     _compare(messy)
     return messy
 

@@ -112,6 +112,7 @@ def arranged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Arranged, Arrang
     return made[0], made[1]
 
 
+@pytest.mark.requirement("ALL-01")
 def test_another_list_of_arms_changes_no_byte_that_lands(arranged: tuple[Arranged, Arranged]) -> None:
     true, other = arranged
     assert len(true.exports) == 9
@@ -121,6 +122,7 @@ def test_another_list_of_arms_changes_no_byte_that_lands(arranged: tuple[Arrange
         assert lists[0] != lists[1], name
 
 
+@pytest.mark.requirement("ALL-01")
 def test_another_list_of_arms_changes_no_byte_of_curated_data_and_nothing_in_the_release(
     arranged: tuple[Arranged, Arranged],
 ) -> None:

@@ -42,6 +42,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> TinyTrial:
     return trial
 
 
+@pytest.mark.requirement("ALL-02")
 def test_another_home_at_another_number_of_threads_holds_the_same_bytes(
     first: TinyTrial, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_another_home_at_another_number_of_threads_holds_the_same_bytes(
     assert curated_parts(other.settings) == curated_parts(first.settings)
 
 
+@pytest.mark.requirement("ALL-02")
 def test_files_that_arrive_one_by_one_in_any_order_give_the_same_bytes(
     first: TinyTrial, tmp_path: Path
 ) -> None:

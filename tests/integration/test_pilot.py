@@ -119,6 +119,7 @@ def test_every_source_record_is_in_one_part_once_accepted_or_quarantined(pilot: 
     assert distinct == (SOURCES[domain], SOURCES[domain])
 
 
+@pytest.mark.requirement("ALL-03")
 def test_every_lab_record_is_curated_exactly_once(pilot: Pilot) -> None:
     both = "lb full join r.curated.adlb as m on m.USUBJID = lb.USUBJID and m.LBSEQ = lb.LBSEQ::int"
     lost = "count_if(m.USUBJID is null), count_if(lb.USUBJID is null)"
@@ -154,6 +155,7 @@ def test_what_is_quarantined_are_the_forty_vital_signs_that_contradict_each_othe
     )
 
 
+@pytest.mark.requirement("ALL-03", "UNI-01")
 def test_aval_is_the_published_result_to_its_last_digit(pilot: Pilot) -> None:
     tolerance = "0.5 * pow(10, -len(regexp_extract(LBSTRESC, '\\.([0-9]+)', 1))) + 1e-9"
     near = f"abs(m.AVAL::double - lb.LBSTRESN) <= {tolerance}"
@@ -163,6 +165,7 @@ def test_aval_is_the_published_result_to_its_last_digit(pilot: Pilot) -> None:
     assert same / n >= 0.999
 
 
+@pytest.mark.requirement("ALL-03")
 def test_baseline_and_change_are_those_of_the_published_adam(pilot: Pilot) -> None:
     tolerance = "0.5 * pow(10, -len(regexp_extract(LBSTRESC, '\\.([0-9]+)', 1))) + 1e-9"
 
@@ -179,6 +182,7 @@ def test_baseline_and_change_are_those_of_the_published_adam(pilot: Pilot) -> No
     assert found == (54_575,) * 4
 
 
+@pytest.mark.requirement("ALL-03")
 def test_the_range_indicator_agrees_on_every_numeric_record_with_limits(pilot: Pilot) -> None:
     numeric = "regexp_full_match(lb.LBORRES, '[0-9.]+') and lb.LBORNRLO is not null"
     matched = "lb join r.curated.adlb as m on m.USUBJID = lb.USUBJID and m.LBSEQ = lb.LBSEQ::int"

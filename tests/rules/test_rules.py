@@ -169,6 +169,7 @@ def test_every_unit_we_can_convert_for_a_panel_test_is_one_we_can_check() -> Non
     assert missing == []
 
 
+@pytest.mark.requirement("UNI-03")
 @pytest.mark.parametrize("study_id", study_ids(PROJECT))
 def test_lb_010_refuses_what_cannot_be_converted_for_every_analyte_of_a_study(study_id: str) -> None:
     """Its own unit passes; a made-up unit, another test's and none at all fail; without a unit nothing is asked."""

@@ -14,7 +14,8 @@ An empty cell is NULL, and so is a column that a page does not name. An input th
 except study.protocol (one row that asks for nothing special; given cells replace its own), reference.* (the
 project's own files) and derived.* (made from what the page gives, by the project's own models). `expect` names the
 columns to look at; the rows must be all the rows, in any order. A page without rows under `expect` says that the
-result is empty. A bar inside a cell is written `\\|`.
+result is empty. A bar inside a cell is written `\\|`. A line `requirement: BAS-01 BAS-02` names the requirements of
+docs/requirements.csv that the page proves.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Col
 
 class PageFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
-        yield PageItem.from_parent(self, name=self.path.stem)
+        item = PageItem.from_parent(self, name=self.path.stem)
+        for named in re.findall(r"^requirement: (.+)$", self.path.read_text(encoding="utf-8"), re.MULTILINE):
+            item.add_marker(pytest.mark.requirement(*named.split()))
+        yield item
 
 
 class PageItem(pytest.Item):

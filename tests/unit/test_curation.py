@@ -33,6 +33,7 @@ def changed(before: Parts, after: Parts, site: str) -> set[str]:
     }
 
 
+@pytest.mark.requirement("ALL-06")
 def test_only_the_parts_of_a_site_that_changed_are_made_again(published: TinyTrial) -> None:
     before, files = made(published), stamps(published)
     published.send("XA", "AE", [ae("XA", n, AETERM="Nausea") for n in (1, 2, 3)], name="ae_XA_v2.csv")
@@ -96,6 +97,7 @@ def test_a_row_sent_twice_is_curated_once_with_its_correction_restated(released:
     assert changes == [{"USUBJID": "USUBJID=TINY01-XA-001", "VARIABLE": "LBORRES", "OLD": "22", "NEW": "25"}]
 
 
+@pytest.mark.requirement("ALL-06")
 def test_a_quarantined_correction_shows_in_curated_tables_as_pending(released: TinyTrial) -> None:
     pending = released.rows("select USUBJID, PARAMCD, AVALC from curated.adlb where PENDFL = 'Y'")
     assert pending == [{"USUBJID": "TINY01-XA-003", "PARAMCD": "HGB", "AVALC": "12.5"}]

@@ -96,12 +96,14 @@ def test_every_analyte_has_a_factor_of_one_for_its_own_unit(study: Study) -> Non
         assert FACTORS[analyte.LBTESTCD, analyte.standard_unit, analyte.standard_unit] == 1
 
 
+@pytest.mark.requirement("UNI-06")
 def test_every_unit_that_ctcae_states_a_cut_off_in_is_a_standard_unit() -> None:
     for test, wanted in GRADED.items():
         assert wanted <= {standard for code, standard in PAIRS if code == test}, test
         assert all(FACTORS[test, unit, unit] == 1 for unit in wanted)
 
 
+@pytest.mark.requirement("UNI-06")
 def test_all_standard_units_of_a_test_take_the_same_spellings() -> None:
     spellings: dict[str, list[set[str]]] = {}
     for test, standard in PAIRS:
@@ -112,6 +114,7 @@ def test_all_standard_units_of_a_test_take_the_same_spellings() -> None:
         assert all(one == sets[0] for one in sets), test
 
 
+@pytest.mark.requirement("UNI-04")
 def test_a_spelling_has_one_factor_and_one_meaning_per_test() -> None:
     assert max(Counter((u["LBTESTCD"], u["standard_unit"], u["unit"]) for u in UNITS).values()) == 1
     meanings = Counter(
@@ -120,6 +123,7 @@ def test_a_spelling_has_one_factor_and_one_meaning_per_test() -> None:
     assert [pair for pair, count in meanings.items() if count > 1] == []
 
 
+@pytest.mark.requirement("UNI-04")
 def test_a_spelling_that_differs_in_case_only_means_the_same() -> None:
     alike: dict[tuple[str, str, str], set[Decimal]] = {}
     for (test, standard, unit), factor in FACTORS.items():
@@ -141,6 +145,7 @@ def test_the_ucum_spelling_is_a_spelling_of_its_own() -> None:
             assert (row["LBTESTCD"], row["ucum"]) in UCUM, _name(row)
 
 
+@pytest.mark.requirement("UNI-04")
 def test_both_micro_signs_mean_the_same() -> None:
     for (test, standard, unit), factor in FACTORS.items():
         for sign in ("\u00b5", "\u03bc"):
@@ -149,6 +154,7 @@ def test_both_micro_signs_mean_the_same() -> None:
                     assert FACTORS[test, standard, unit.replace(sign, other)] == factor
 
 
+@pytest.mark.requirement("UNI-02")
 def test_a_factor_without_a_molar_mass_is_the_ratio_of_the_two_units_exactly() -> None:
     for row in UNITS:
         if row["standard_unit"] and not row["molar_mass"]:
@@ -159,6 +165,7 @@ def test_a_factor_without_a_molar_mass_is_the_ratio_of_the_two_units_exactly() -
             assert Decimal(row["factor"]) == size / whole, _name(row)
 
 
+@pytest.mark.requirement("UNI-02")
 def test_a_molar_factor_is_what_its_molar_mass_says_to_the_digits_given() -> None:
     found = set()
     for row in UNITS:
@@ -175,6 +182,7 @@ def test_a_molar_factor_is_what_its_molar_mass_says_to_the_digits_given() -> Non
     assert found >= {"HGB", "BILI", "BILDIR", "CREAT", "UREAN", "CA", "GLUC"}
 
 
+@pytest.mark.requirement("UNI-02")
 def test_a_mass_becomes_an_amount_by_a_molar_mass_only() -> None:
     for row in UNITS:
         if row["standard_unit"]:
@@ -183,6 +191,7 @@ def test_a_mass_becomes_an_amount_by_a_molar_mass_only() -> None:
             assert bool(row["molar_mass"]) == (one != other), _name(row)
 
 
+@pytest.mark.requirement("UNI-05")
 @pytest.mark.parametrize(
     ("test", "unit", "standard", "factor"),
     [
@@ -209,6 +218,7 @@ def test_usual_spellings_mean_what_laboratories_mean(
     assert FACTORS[test, standard, unit] == Decimal(factor)
 
 
+@pytest.mark.requirement("UNI-03")
 @pytest.mark.parametrize(
     ("test", "unit"),
     [
@@ -226,6 +236,7 @@ def test_a_unit_that_would_have_to_be_guessed_is_not_there(test: str, unit: str)
     assert (test, unit) not in UCUM
 
 
+@pytest.mark.requirement("UNI-08")
 @given(st.data(), st.decimals(min_value=0, max_value=99_999, places=3))
 def test_there_and_back_is_the_same_number(data: Any, value: Decimal) -> None:
     """From any spelling to the standard unit, kept to 8 places as in curated.adlb, to another spelling, and back."""
@@ -241,6 +252,7 @@ def test_there_and_back_is_the_same_number(data: Any, value: Decimal) -> None:
     assert back == value
 
 
+@pytest.mark.requirement("UNI-02")
 def test_two_standard_units_of_a_test_agree_to_the_digits_given() -> None:
     rows = {(u["LBTESTCD"], u["standard_unit"], u["unit"]): u for u in UNITS}
     for (test, standard, unit), row in rows.items():
@@ -267,6 +279,7 @@ def test_ranges_are_in_units_that_the_study_can_convert(study: Study) -> None:
         assert (row["LBTESTCD"], standard[row["LBTESTCD"]], row["unit"]) in FACTORS
 
 
+@pytest.mark.requirement("UNI-07")
 def test_factors_reproduce_the_pilots_own_conversions() -> None:
     study = load_study("cdiscpilot01", PROJECT)
     tables = _lab_tables(study)
