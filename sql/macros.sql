@@ -160,3 +160,18 @@ create or replace macro standard_deviation(squares) as
         when count(squares) > 1
             then cast(sqrt(cast(sum(squares) as double) / (count(squares) - 1)) as decimal(20, 8))
     end;
+
+-- == Limits of a result =============================================================================
+
+-- A result against multiples of its limits: HIGH, LOW, or NORMAL between and at them; NULL without value or limits,
+-- and where a censored result (`sign`, the interval from lowest to highest) may lie on either side. Products only.
+create or replace macro beyond_limits(lowest, highest, sign, lln, uln, times_lln, times_uln) as case
+        when lowest is null or (lln is null and uln is null) then null
+        when lowest > times_uln * uln or (sign = '>' and lowest = times_uln * uln) then 'HIGH'
+        when highest < times_lln * lln or (sign = '<' and highest = times_lln * lln) then 'LOW'
+        when (uln is null or highest <= times_uln * uln) and (lln is null or lowest >= times_lln * lln) then 'NORMAL'
+    end;
+
+-- How far a result lies beyond the nearer of the two multiples (negative: within); a censored one by its known end.
+create or replace macro excess(lowest, highest, lln, uln, times_lln, times_uln) as
+    greatest(lowest - times_uln * uln, times_lln * lln - highest);

@@ -199,6 +199,9 @@ class Study(_Frozen):
                 raise ValueError(f"profile {name} has file patterns of unknown domains: {unknown}")
         if self.baseline.visit and self.baseline.visit not in {v.VISIT for v in self.visits}:
             raise ValueError("baseline.visit is not a planned visit")
+        until = self.safety.laboratory.post_baseline.until
+        if until and until not in {v.AVISIT for v in self.visits}:
+            raise ValueError("safety.laboratory.post_baseline.until is not the AVISIT of a planned visit")
         codes = [a.LBTESTCD for a in self.analytes]
         if len(set(codes)) != len(codes):
             raise ValueError("an analyte is named twice")

