@@ -175,3 +175,50 @@ create or replace macro beyond_limits(lowest, highest, sign, lln, uln, times_lln
 -- How far a result lies beyond the nearer of the two multiples (negative: within); a censored one by its known end.
 create or replace macro excess(lowest, highest, lln, uln, times_lln, times_uln) as
     greatest(lowest - times_uln * uln, times_lln * lln - highest);
+
+-- == Grading =======================================================================================
+
+-- Where a criterion of derived.lab_criteria cuts: its multiple of a limit or of the baseline, or the number itself,
+-- and what is added; NULL when the limit or the baseline is not known.
+create or replace macro cut_off(criterion, lower_limit, upper_limit, own_baseline) as
+    criterion.multiplier
+    * case criterion.reference
+        when 'LLN' then lower_limit when 'ULN' then upper_limit when 'BASE' then own_baseline
+        else cast(1 as decimal(30, 12))
+    end
+    + criterion.addend;
+
+-- Whether the values from `from_value` to `to_value` meet a criterion: all of them (TRUE), none (FALSE), or it cannot
+-- be told (NULL). NULL as `to_value` is no end. `sign` is that of a censored result: < and > leave the end itself out.
+-- The cut-off may be an interval too, of a censored baseline. Where CTCAE has no criterion none is met.
+create or replace macro meets(criterion, from_value, to_value, sign, cut_from, cut_to) as
+    case
+        when criterion is null then false
+        when criterion.operator = '<' then
+            case
+                when to_value < cut_from or (to_value = cut_from and sign is not distinct from '<') then true
+                when from_value >= cut_to then false
+            end
+        when criterion.operator = '>' then
+            case
+                when from_value > cut_to or (from_value = cut_to and sign is not distinct from '>') then true
+                when to_value <= cut_from then false
+            end
+        when criterion.operator = '>=' then
+            case
+                when from_value >= cut_to then true
+                when to_value < cut_from or (to_value = cut_from and sign is not distinct from '<') then false
+            end
+    end;
+
+-- The least grade a value may have: of the criteria it meets for certain.
+create or replace macro least_grade(is_1, is_2, is_3, is_4) as
+    case when is_4 then 4 when is_3 then 3 when is_2 then 2 when is_1 then 1 else 0 end;
+
+-- The highest grade a value may have: of the criteria it does not miss for certain.
+create or replace macro highest_grade(is_1, is_2, is_3, is_4) as
+    case
+        when coalesce(is_4, true) then 4 when coalesce(is_3, true) then 3 when coalesce(is_2, true) then 2
+        when coalesce(is_1, true) then 1
+        else 0
+    end;

@@ -1,209 +1,88 @@
 -- Name:   curated.adlb
--- Label:  Laboratory analysis dataset (ADaM BDS): one row per accepted result, numeric, censored or text
+-- Label:  Laboratory analysis dataset (ADaM BDS): one row per accepted result, numeric, censored or text, with its CTCAE grades
 -- Grain:  one row per USUBJID, PARAMCD, LBSPEC, LBDTC, LBTPT, LBREFID
--- Input:  accepted.lb, curated.adsl, reference.units, study.analytes, study.protocol, study.ranges, study.sites, study.visits
--- Units:  AVAL, AVALLO, AVALHI, ANRLO, ANRHI, BASE, CHG in AVALU; PCHG in %; ADY in days, no day 0
--- Source: ADaM IG, BDS; baseline rule of the study; a censored baseline is flagged and leaves BASE NULL
+-- Input:  derived.lab_grades, study.protocol
+-- Units:  AVAL, AVALLO, AVALHI, ANRLO, ANRHI, BASE, CHG in AVALU; PCHG in %; ADY in days, no day 0; grades 0 to 4
+-- Source: ADaM IG, BDS; NCI CTCAE v5.0, up to and including the baseline by limits of normal, after it by an abnormal baseline
 
 with
 
--- Cells as numbers and times, in the units of the record.
-collected as (
+-- A grade stands when the least and the highest possible one are the same. A result that is too low is not too high, and
+-- the other way round. Of creatinine, grade 2 and above stands on the limit or on the baseline alone.
+graded as (
     select
-        *,
-        iso_date(LBDTC) as ADT,
-        iso_datetime(LBDTC) as ADTM,
-        whole_number(LBSEQ) as SEQ,
-        LBORRES is not null and coalesce(LBSTAT, '') <> 'NOT DONE' as HAS_RESULT,
-        censoring(LBORRES) as SIGN,
-        reported_number(LBORRES) as NUM,
-        exact_number(LBORNRLO) as RECORD_LO,
-        exact_number(LBORNRHI) as RECORD_HI
-    from accepted.lb
-),
-
--- Limits of the site's laboratory, for records without their own: by sex, age and date, the most specific row.
-lab_candidates as (
-    select
-        record.USUBJID,
-        record.LBTESTCD,
-        record.LBORRESU,
-        record.ADT,
-        exact_number(r.LBORNRLO) as LAB_LO,
-        exact_number(r.LBORNRHI) as LAB_HI
-    from (
-        select distinct SITEID, USUBJID, LBTESTCD, LBORRESU, ADT
-        from collected
-        where RECORD_LO is null and RECORD_HI is null
-    ) as record
-    inner join study.sites as site on record.SITEID = site.SITEID
-    inner join study.ranges as r
-        on
-            site.lab = r.lab
-            and record.LBTESTCD = r.LBTESTCD
-            and coalesce(record.LBORRESU, '') = coalesce(r.unit, '')
-    left join curated.adsl as subject on record.USUBJID = subject.USUBJID
-    where
-        (coalesce(r.SEX, '') = '' or r.SEX = subject.SEX)
-        and (coalesce(r.age_low, '') = '' or exact_number(r.age_low) <= subject.AGE)
-        and (coalesce(r.age_high, '') = '' or exact_number(r.age_high) >= subject.AGE)
-        and (coalesce(r.valid_from, '') = '' or iso_date(r.valid_from) <= record.ADT)
-        and (coalesce(r.valid_to, '') = '' or iso_date(r.valid_to) >= record.ADT)
-    qualify rank() over (
-            partition by record.USUBJID, record.LBTESTCD, record.LBORRESU, record.ADT
-            order by
-                (coalesce(r.SEX, '') <> '')::integer + (coalesce(r.age_low, r.age_high, '') <> '')::integer desc,
-                iso_date(r.valid_from) desc nulls last
-        ) = 1
-),
-
--- Two rows that fit equally well and disagree give no limits: nothing is guessed.
-lab_limits as (
-    select
-        USUBJID,
-        LBTESTCD,
-        LBORRESU,
-        ADT,
-        any_value(LAB_LO) as LAB_LO,
-        any_value(LAB_HI) as LAB_HI
-    from lab_candidates
-    group by USUBJID, LBTESTCD, LBORRESU, ADT
-    having count(distinct row(LAB_LO, LAB_HI)) = 1
-),
-
--- The limits in force, still in the record's units; the factor to the study's unit; the subject's first dose.
-placed as (
-    select
-        c.*,
-        coalesce(a.PARAM, c.LBTEST, c.LBTESTCD) as PARAM,
-        coalesce(a.PARCAT1, 'OTHER') as PARCAT1,
-        a.standard_unit,
-        u.factor,
-        v.AVISIT,
-        v.week as AVISITN,
-        s.TRTSDT,
-        s.TRTSDTM,
-        s.TRTEDT,
-        coalesce(c.RECORD_LO, l.LAB_LO) as LO,
-        coalesce(c.RECORD_HI, l.LAB_HI) as HI,
-        case
-            when coalesce(c.RECORD_LO, c.RECORD_HI) is not null then 'RECORD'
-            when coalesce(l.LAB_LO, l.LAB_HI) is not null then 'LAB'
-        end as RANGESRC,
-        -- A same-day sample is before the dose when both times say so, or else when time point or visit does.
-        before_dose(
-            c.ADT,
-            c.ADTM,
-            s.TRTSDT,
-            s.TRTSDTM,
-            coalesce(regexp_matches(c.LBTPT, p.baseline_predose), false)
-            or coalesce(regexp_matches(c.VISIT, p.baseline_predose), false)
-        ) as PREDOSE
-    from collected as c
-    cross join study.protocol as p
-    left join curated.adsl as s on c.USUBJID = s.USUBJID
-    left join study.analytes as a on c.LBTESTCD = a.LBTESTCD
-    left join reference.units as u
-        on
-            a.LBTESTCD = u.LBTESTCD
-            and c.LBORRESU is not distinct from u.unit
-            and a.standard_unit is not distinct from u.standard_unit
-    left join study.visits as v on c.VISIT = v.VISIT
-    left join lab_limits as l
-        on
-            c.USUBJID = l.USUBJID
-            and c.LBTESTCD = l.LBTESTCD
-            and c.LBORRESU is not distinct from l.LBORRESU
-            and c.ADT is not distinct from l.ADT
-            and c.RECORD_LO is null
-            and c.RECORD_HI is null
-),
-
--- Everything in the study's unit.
-standardised as (
-    select
-        *,
-        converted(NUM, factor) as VALUE,
-        converted(LO, factor) as ANRLO,
-        converted(HI, factor) as ANRHI
-    from placed
-),
-
--- A censored value is an interval. The indicator is decided over all of it, in the units of the record: rounded
--- conversions move values across limits.
-valued as (
-    select
-        *,
-        case when SIGN is null then VALUE end as AVAL,
-        case when SIGN in ('<', '<=') and VALUE is not null then 0 else VALUE end::decimal(20, 8) as AVALLO,
-        case when SIGN is null or SIGN in ('<', '<=') then VALUE end as AVALHI,
-        case when factor is not null then standard_unit end as AVALU,
-        case
-            when NUM is null or RANGESRC is null then null
-            when SIGN is null then case when NUM < LO then 'LOW' when NUM > HI then 'HIGH' else 'NORMAL' end
-            when SIGN = '<' and NUM <= LO then 'LOW'
-            when SIGN = '<=' and NUM < LO then 'LOW'
-            when SIGN = '>' and NUM >= HI then 'HIGH'
-            when SIGN = '>=' and NUM > HI then 'HIGH'
-            when SIGN in ('<', '<=') and coalesce(LO, 0) <= 0 and coalesce(HI, NUM) >= NUM then 'NORMAL'
-            when SIGN in ('>', '>=') and HI is null and NUM >= LO then 'NORMAL'
-        end as ANRIND,
-        -- Records of one subject, test and specimen in time; a missing time comes first.
-        row_number() over (
-            partition by USUBJID, LBTESTCD, LBSPEC
-            order by
-                ADT nulls first, ADTM nulls first, SEQ nulls first, LBDTC nulls first, LBTPT nulls first,
-                LBREFID nulls first
-        ) as POSITION
-    from standardised
-),
-
--- The last record that the study's rule lets be the baseline; a text result only where there is no measured one.
-baselines as (
-    select
-        v.USUBJID,
-        v.LBTESTCD,
-        v.LBSPEC,
-        v.POSITION,
-        v.AVAL as BASE,
-        v.ANRIND as BNRIND
-    from valued as v
-    cross join study.protocol as p
-    where
-        v.HAS_RESULT
-        and case p.baseline_rule when 'visit' then v.VISIT = p.baseline_visit else v.PREDOSE end
-    qualify row_number() over (
-            partition by v.USUBJID, v.LBTESTCD, v.LBSPEC
-            order by (v.AVALLO is not null) desc, v.POSITION desc
-        ) = 1
-),
-
-compared as (
-    select
-        v.*,
-        b.BASE,
-        b.BNRIND,
-        coalesce(v.POSITION = b.POSITION, false) as IS_BASELINE,
-        v.ADT is not null and coalesce(v.POSITION > b.POSITION, false) as IS_AFTER,
+        g.*,
         p.baseline_change,
-        p.on_treatment_days
-    from valued as v
+        p.on_treatment_days,
+        case
+            when not g.IS_JUDGED or g.TERM_LOW is null then null
+            when g.LOW_VALUE is null then 'NOT GRADABLE'
+            when g.LOW_FROM = g.LOW_TO or g.HIGH_FROM > 0 then 'CERTAIN'
+            when g.LLN is null and g.needs_lln then 'NOT GRADABLE'
+            else 'INDETERMINATE'
+        end as CERT_LOW,
+        case
+            when not g.IS_JUDGED or g.TERM_HIGH is null then null
+            when g.HIGH_VALUE is null then 'NOT GRADABLE'
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null and g.BASE_NUM is null
+                then 'NOT GRADABLE'
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null
+                then case when g.BASE_FROM = g.BASE_TO and g.BASE_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.BASE_NUM is null
+                then case when g.ULN_FROM = g.ULN_TO and g.ULN_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
+            when g.HIGH_FROM = g.HIGH_TO or g.LOW_FROM > 0 then 'CERTAIN'
+            when g.ULN is null and g.needs_uln and not coalesce(g.IS_ABNORMAL_BASE, false)
+                then 'NOT GRADABLE'
+            else 'INDETERMINATE'
+        end as CERT_HIGH
+    from derived.lab_grades as g
     cross join study.protocol as p
-    left join baselines as b
-        on
-            v.USUBJID = b.USUBJID
-            and v.LBTESTCD = b.LBTESTCD
-            and v.LBSPEC is not distinct from b.LBSPEC
 ),
 
-changed as (
+decided as (
     select
         *,
+        case when CERT_LOW = 'CERTAIN' then case when HIGH_FROM > 0 then 0 else LOW_FROM end end as ATOXGRL,
+        case when CERT_HIGH = 'CERTAIN' then case when LOW_FROM > 0 then 0 else HIGH_FROM end end as ATOXGRH,
+        case
+            when CERT_HIGH is null or HIGH_VALUE is null then null
+            when LOW_FROM > 0 then 0
+            when ULN_FROM = ULN_TO then ULN_FROM
+        end as ATOXGRHU,
+        case when CERT_LOW is not null and LOW_VALUE is not null then LOW_FROM end as ATOXLLO,
+        case when CERT_LOW is not null and LOW_VALUE is not null then case when HIGH_FROM > 0 then 0 else LOW_TO end end as ATOXLHI,
+        case when CERT_HIGH is not null and HIGH_VALUE is not null then HIGH_FROM end as ATOXHLO,
+        case when CERT_HIGH is not null and HIGH_VALUE is not null then case when LOW_FROM > 0 then 0 else HIGH_TO end end as ATOXHHI,
+        case
+            when 'NOT GRADABLE' in (CERT_LOW, CERT_HIGH) then 'NOT GRADABLE'
+            when 'INDETERMINATE' in (CERT_LOW, CERT_HIGH) then 'INDETERMINATE'
+            else coalesce(CERT_LOW, CERT_HIGH)
+        end as TOXCERT
+    from graded
+),
+
+-- Grades of the baseline record beside each record, and the grade by which records of a subject are compared: where it
+-- cannot be told, the least that it may be, unless that is none.
+beside as (
+    select
+        *,
+        any_value(ATOXGRL) filter (where IS_BASELINE) over own as BTOXGRL,
+        any_value(ATOXGRH) filter (where IS_BASELINE) over own as BTOXGRH,
+        coalesce(ATOXGRL, nullif(ATOXLLO, 0)) as AT_LEAST_LOW,
+        coalesce(ATOXGRH, nullif(ATOXHLO, 0)) as AT_LEAST_HIGH,
         case
             when IS_BASELINE or (baseline_change = 'post_baseline' and not IS_AFTER) then null
             else (AVAL - BASE)::decimal(20, 8)
-        end as CHG
-    from compared
+        end as CHG,
+        case
+            when
+                ADT >= TRTSDT
+                and not PREDOSE
+                and (TRTEDT is null or on_treatment_days is null or ADT <= TRTEDT + on_treatment_days)
+                then 'Y'
+        end as ONTRTFL
+    from decided
+    window own as (partition by USUBJID, LBTESTCD, LBSPEC)
 )
 
 select
@@ -250,19 +129,59 @@ select
             ) = 1
             then 'Y'
     end as ANL01FL,
-    case
-        when
-            ADT >= TRTSDT
-            and not PREDOSE
-            and (TRTEDT is null or on_treatment_days is null or ADT <= TRTEDT + on_treatment_days)
-            then 'Y'
-    end as ONTRTFL,
+    ONTRTFL,
     PENDFL,
     case when IS_AFTER then BNRIND || ' to ' || ANRIND end as SHIFT1,
+    case when IS_AFTER then BTOXGRL || ' to ' || ATOXGRL end as SHIFT2,
+    case when IS_AFTER then BTOXGRH || ' to ' || ATOXGRH end as SHIFT3,
+    case when IS_JUDGED then TERM_LOW end as ATOXDSCL,
+    case when IS_JUDGED then TERM_HIGH end as ATOXDSCH,
+    ATOXGRL,
+    ATOXGRH,
+    ATOXGRHU,
+    ATOXLLO,
+    ATOXLHI,
+    ATOXHLO,
+    ATOXHHI,
+    BTOXGRL,
+    BTOXGRH,
+    case when TOXCERT is not null then '5.0' end as TOXVER,
+    TOXCERT,
+    -- Grade 3 or 4 on either scale, and worse than at baseline on that scale: above an abnormal baseline everything is,
+    -- and so is every such grade where the baseline's is not known.
+    case
+        when
+            not IS_EARLY
+            and (
+                (ATOXLLO >= 3 and ATOXLLO > coalesce(BTOXGRL, 0))
+                or (ATOXHLO >= 3 and (coalesce(IS_ABNORMAL_BASE, false) or ATOXHLO > coalesce(BTOXGRH, 0)))
+                or (ATOXHLO is not null and ULN_FROM >= 3 and ULN_FROM > coalesce(BTOXGRH, 0))
+            )
+            then 'Y'
+    end as WORSEFL,
+    -- The first of the worst results on treatment.
+    case
+        when
+            ONTRTFL = 'Y'
+            and AT_LEAST_LOW is not null
+            and row_number() over (
+                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_LOW desc nulls last, POSITION asc, LBSPEC asc
+            ) = 1
+            then 'Y'
+    end as WGRLFL,
+    case
+        when
+            ONTRTFL = 'Y'
+            and AT_LEAST_HIGH is not null
+            and row_number() over (
+                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_HIGH desc nulls last, POSITION asc, LBSPEC asc
+            ) = 1
+            then 'Y'
+    end as WGRHFL,
     LBSPEC,
     LBDTC,
     LBTPT,
     LBREFID,
     SRC_SHA256,
     SRC_ROW
-from changed
+from beside

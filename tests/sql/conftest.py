@@ -23,7 +23,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
@@ -143,8 +143,11 @@ def read_page(text: str) -> Page:
     return Page(tables, expect)
 
 
-def check_page(page: Page, model: models.Model) -> None:
-    """Run `model` on the page's rows and compare. Raises Mismatch with both tables."""
+def run_page(page: Page, model: models.Model, columns: list[str]) -> list[tuple[Any, ...]]:
+    """Return `columns` of what `model` makes of the page's rows.
+
+    The grain must hold, and the columns must be those of the dictionary.
+    """
     steps = upstream(model, page)
     inputs = sorted(
         {name for step in (*steps, model) for name in step.inputs} - {step.name for step in steps}
@@ -156,26 +159,31 @@ def check_page(page: Page, model: models.Model) -> None:
         connection.execute("create schema derived")
         for name in inputs:
             create_input(connection, name, page.given.get(name))
-        for step in steps:
+        for step in (*steps, replace(model, name="derived.answer")):
             models.create(connection, step)
-        columns, expected = page.expect
         names = ", ".join(f'"{column}"' for column in columns)
-        found = connection.execute(f"select {names} from ({model.sql}) as model").fetchall()
+        found = connection.execute(f"select {names} from derived.answer").fetchall()
         grain = ", ".join(f'"{column}"' for column in model.grain)
         doubled = connection.execute(
-            f"select count(*) from (select 1 from ({model.sql}) as model group by {grain} having count(*) > 1)"
+            f"select count(*) from (select 1 from derived.answer group by {grain} having count(*) > 1)"
         ).fetchone()
-        described = connection.execute(f"describe select * from ({model.sql}) as model").fetchall()
-    wanted = sorted([canonical(cell) for cell in row] for row in expected)
-    got = sorted([canonical(cell) for cell in row] for row in found)
-    if wanted != got:
-        raise Mismatch(f"{model.name}\nexpected\n{shown(columns, wanted)}\ngot\n{shown(columns, got)}")
+        described = connection.execute("describe derived.answer").fetchall()
     assert doubled == (0,), f"{model.name}: two rows share {', '.join(model.grain)}"
     if promised := dictionary().get(model.name):
         shape = [(column, kind) for column, kind, *_ in described]
         assert shape == list(promised.items()), (
             f"{model.name}: columns differ from sql/reference/dictionary.csv"
         )
+    return found
+
+
+def check_page(page: Page, model: models.Model) -> None:
+    """Run `model` on the page's rows and compare. Raises Mismatch with both tables."""
+    columns, expected = page.expect
+    wanted = sorted([canonical(cell) for cell in row] for row in expected)
+    got = sorted([canonical(cell) for cell in row] for row in run_page(page, model, columns))
+    if wanted != got:
+        raise Mismatch(f"{model.name}\nexpected\n{shown(columns, wanted)}\ngot\n{shown(columns, got)}")
 
 
 def upstream(model: models.Model, page: Page) -> list[models.Model]:

@@ -1,0 +1,143 @@
+-- Name:   derived.lab_grades
+-- Label:  Laboratory results with their baseline and the least and highest grade that CTCAE v5 lets them have
+-- Grain:  one row per SRC_SHA256, SRC_ROW
+-- Input:  derived.lab_baselines, derived.lab_correcting, derived.lab_criteria, derived.lab_values, reference.ctcae5, reference.specimens
+-- Units:  grades 0 to 4
+-- Source: NCI CTCAE v5.0, sql/reference/ctcae5.csv; results alone, so no grade that rests on symptoms or treatment
+
+with
+
+-- Which tests have criteria, in which direction.
+terms as (
+    select
+        LBTESTCD,
+        any_value(term) filter (where direction = 'LOW') as TERM_LOW,
+        any_value(term) filter (where direction = 'HIGH') as TERM_HIGH
+    from reference.ctcae5
+    group by LBTESTCD
+),
+
+-- Up to and including the baseline a result is judged by the limit of normal; so is every result of a subject without
+-- a dose. A result without a date may lie on either side.
+paired as (
+    select
+        v.*,
+        b.BASE,
+        b.BNRIND,
+        coalesce(v.POSITION = b.POSITION, false) as IS_BASELINE,
+        v.ADT is not null and coalesce(v.POSITION > b.POSITION, false) as IS_AFTER,
+        case
+            when v.TRTSDT is null then true
+            when b.POSITION is not null then v.ADT is not null and v.POSITION <= b.POSITION
+            else coalesce(v.PREDOSE, false)
+        end as IS_EARLY,
+        t.LBTESTCD is not null and coalesce(s.graded, 'Y') = 'Y' as IS_JUDGED,
+        t.TERM_LOW,
+        t.TERM_HIGH,
+        k.* exclude (LBTESTCD, unit),
+        case when k.corrected_by is null then 0 else k.corrected_slope * (k.corrected_at - a.MEASURED) end as CORRECTION,
+        b.BASE_SIGN,
+        try((b.BASE_NUM * kb.high_factor)::decimal(30, 12)) as BASE_NUM,
+        try((b.BASE_HI * kb.high_factor)::decimal(30, 12)) as BASE_ULN
+    from derived.lab_values as v
+    left join derived.lab_baselines as b
+        on v.USUBJID = b.USUBJID and v.LBTESTCD = b.LBTESTCD and v.LBSPEC is not distinct from b.LBSPEC
+    left join terms as t on v.LBTESTCD = t.LBTESTCD
+    left join reference.specimens as s on upper(v.LBSPEC) = s.LBSPEC
+    left join derived.lab_criteria as k on v.LBTESTCD = k.LBTESTCD and v.LBORRESU is not distinct from k.unit
+    left join derived.lab_criteria as kb on b.LBTESTCD = kb.LBTESTCD and b.BASE_UNIT is not distinct from kb.unit
+    left join derived.lab_correcting as a
+        on
+            k.corrected_by = a.LBTESTCD
+            and v.USUBJID = a.USUBJID
+            and v.LBDTC = a.LBDTC
+            and v.LBSPEC is not distinct from a.LBSPEC
+),
+
+-- Values and limits in the units of the cut-offs. A censored value is an interval; NULL as its end is no end.
+measured as (
+    select
+        *,
+        try((NUM * low_factor)::decimal(30, 12) + CORRECTION::decimal(30, 12)) as LOW_VALUE,
+        try((NUM * high_factor)::decimal(30, 12) + CORRECTION::decimal(30, 12)) as HIGH_VALUE,
+        case when SIGN in ('<', '<=') and LOW_VALUE is not null then 0 else LOW_VALUE end as LOW_LEAST,
+        case when SIGN in ('>', '>=') then null else LOW_VALUE end as LOW_MOST,
+        case when SIGN in ('<', '<=') and HIGH_VALUE is not null then 0 else HIGH_VALUE end as HIGH_LEAST,
+        case when SIGN in ('>', '>=') then null else HIGH_VALUE end as HIGH_MOST,
+        try((LO * low_factor)::decimal(30, 12)) as LLN,
+        try((HI * high_factor)::decimal(30, 12)) as ULN,
+        case when BASE_SIGN in ('<', '<=') and BASE_NUM is not null then 0 else BASE_NUM end as BASE_LEAST,
+        case when BASE_SIGN in ('>', '>=') then null else BASE_NUM end as BASE_MOST,
+        case
+            when BASE_LEAST > BASE_ULN or (BASE_LEAST = BASE_ULN and BASE_SIGN is not distinct from '>') then true
+            when BASE_MOST <= BASE_ULN then false
+        end as IS_ABNORMAL_BASE
+    from paired
+),
+
+tested as (
+    select
+        *,
+        meets(low_1, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_1, LLN, null, null), cut_off(low_1, LLN, null, null)) as LOW_1,
+        meets(low_2, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_2, LLN, null, null), cut_off(low_2, LLN, null, null)) as LOW_2,
+        meets(low_3, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_3, LLN, null, null), cut_off(low_3, LLN, null, null)) as LOW_3,
+        meets(low_4, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_4, LLN, null, null), cut_off(low_4, LLN, null, null)) as LOW_4,
+        meets(high_1, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_1, null, ULN, null), cut_off(high_1, null, ULN, null)) as HIGH_1,
+        meets(high_2, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_2, null, ULN, null), cut_off(high_2, null, ULN, null)) as HIGH_2,
+        meets(high_3, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_3, null, ULN, null), cut_off(high_3, null, ULN, null)) as HIGH_3,
+        meets(high_4, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_4, null, ULN, null), cut_off(high_4, null, ULN, null)) as HIGH_4,
+        meets(
+            base_1, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(base_1, null, null, BASE_LEAST), cut_off(base_1, null, null, BASE_MOST)
+        ) as BASE_1,
+        meets(
+            base_2, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(base_2, null, null, BASE_LEAST), cut_off(base_2, null, null, BASE_MOST)
+        ) as BASE_2,
+        meets(
+            base_3, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(base_3, null, null, BASE_LEAST), cut_off(base_3, null, null, BASE_MOST)
+        ) as BASE_3,
+        meets(
+            base_4, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(base_4, null, null, BASE_LEAST), cut_off(base_4, null, null, BASE_MOST)
+        ) as BASE_4
+    from measured
+),
+
+-- Each scale by itself. With a baseline that nobody knows, a value within the limit of normal is no multiple of an
+-- abnormal one.
+scaled as (
+    select
+        * exclude (LOW_1, LOW_2, LOW_3, LOW_4, HIGH_1, HIGH_2, HIGH_3, HIGH_4, BASE_1, BASE_2, BASE_3, BASE_4),
+        least_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_FROM,
+        highest_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_TO,
+        least_grade(HIGH_1, HIGH_2, HIGH_3, HIGH_4) as ULN_FROM,
+        highest_grade(HIGH_1, HIGH_2, HIGH_3, HIGH_4) as ULN_TO,
+        least_grade(BASE_1, BASE_2, BASE_3, BASE_4) as BASE_FROM,
+        case
+            when BASE_NUM is null and base_when = 'ABNORMAL' and ULN_TO = 0 then 0
+            else highest_grade(BASE_1, BASE_2, BASE_3, BASE_4)
+        end as BASE_TO
+    from tested
+)
+
+-- The scale that the criteria ask for: above an abnormal baseline, else above the limit; creatinine takes the worse. An
+-- unknown baseline is judged both ways.
+select
+    *,
+    case
+        when base_when is null or IS_EARLY then ULN_FROM
+        when base_when = 'ANY' then greatest(ULN_FROM, BASE_FROM)
+        when IS_ABNORMAL_BASE then BASE_FROM
+        when not IS_ABNORMAL_BASE then ULN_FROM
+        else least(ULN_FROM, BASE_FROM)
+    end as HIGH_FROM,
+    case
+        when base_when is null or IS_EARLY then ULN_TO
+        when base_when = 'ANY' then greatest(ULN_TO, BASE_TO)
+        when IS_ABNORMAL_BASE then BASE_TO
+        when not IS_ABNORMAL_BASE then ULN_TO
+        else greatest(ULN_TO, BASE_TO)
+    end as HIGH_TO
+from scaled
