@@ -8,7 +8,8 @@
 with
 
 -- The published text states some cut-offs in several units that are no exact multiples of each other (8.0 mg/dL and
--- 2.0 mmol/L of calcium). A result is judged in the one it was measured in, or a decimal multiple of it, if there is one.
+-- 2.0 mmol/L of calcium). A result is judged in the one it was measured in, or a decimal multiple of it, if there is
+-- one; else in the study's.
 stated as (
     select
         u.LBTESTCD,
@@ -22,7 +23,10 @@ stated as (
         on c.LBTESTCD = u.LBTESTCD and coalesce(c.unit, a.standard_unit, '') = coalesce(u.standard_unit, '')
     qualify row_number() over (
             partition by u.LBTESTCD, u.unit, c.direction
-            order by log10(u.factor::double) <> round(log10(u.factor::double)), c.unit
+            order by
+                log10(u.factor::double) <> round(log10(u.factor::double)) asc,
+                c.unit is not distinct from a.standard_unit desc,
+                c.unit asc
         ) = 1
 ),
 
@@ -47,7 +51,7 @@ criteria as (
         on s.LBTESTCD = c.LBTESTCD and s.direction = c.direction and s.stated_unit is not distinct from c.unit
 )
 
--- high_: above the limit of normal, or an absolute cut-off; base_: above the own baseline. corrected_: the result of
+-- below_, above_: a limit of normal or a number; times_: a multiple of the own baseline. corrected_: the result of
 -- another test that corrects this one before it is judged.
 select
     c.LBTESTCD,
@@ -60,18 +64,18 @@ select
     any_value(r.by_LBTESTCD) as corrected_by,
     any_value(r.at::decimal(10, 4)) as corrected_at,
     any_value(r.slope::decimal(10, 4)) as corrected_slope,
-    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 1) as low_1,
-    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 2) as low_2,
-    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 3) as low_3,
-    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 4) as low_4,
-    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 1) as high_1,
-    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 2) as high_2,
-    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 3) as high_3,
-    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 4) as high_4,
-    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 1) as base_1,
-    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 2) as base_2,
-    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 3) as base_3,
-    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 4) as base_4
+    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 1) as below_1,
+    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 2) as below_2,
+    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 3) as below_3,
+    any_value(c.criterion) filter (where c.direction = 'LOW' and c.grade = 4) as below_4,
+    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 1) as above_1,
+    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 2) as above_2,
+    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 3) as above_3,
+    any_value(c.criterion) filter (where c.direction = 'HIGH' and c.reference <> 'BASE' and c.grade = 4) as above_4,
+    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 1) as times_1,
+    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 2) as times_2,
+    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 3) as times_3,
+    any_value(c.criterion) filter (where c.reference = 'BASE' and c.grade = 4) as times_4
 from criteria as c
 left join reference.lab_corrections as r on c.LBTESTCD = r.LBTESTCD and c.stated_unit = r.unit
 group by c.LBTESTCD, c.unit

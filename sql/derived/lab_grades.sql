@@ -78,29 +78,29 @@ measured as (
 tested as (
     select
         *,
-        meets(low_1, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_1, LLN, null, null), cut_off(low_1, LLN, null, null)) as LOW_1,
-        meets(low_2, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_2, LLN, null, null), cut_off(low_2, LLN, null, null)) as LOW_2,
-        meets(low_3, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_3, LLN, null, null), cut_off(low_3, LLN, null, null)) as LOW_3,
-        meets(low_4, LOW_LEAST, LOW_MOST, SIGN, cut_off(low_4, LLN, null, null), cut_off(low_4, LLN, null, null)) as LOW_4,
-        meets(high_1, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_1, null, ULN, null), cut_off(high_1, null, ULN, null)) as HIGH_1,
-        meets(high_2, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_2, null, ULN, null), cut_off(high_2, null, ULN, null)) as HIGH_2,
-        meets(high_3, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_3, null, ULN, null), cut_off(high_3, null, ULN, null)) as HIGH_3,
-        meets(high_4, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(high_4, null, ULN, null), cut_off(high_4, null, ULN, null)) as HIGH_4,
+        meets(below_1, LOW_LEAST, LOW_MOST, SIGN, cut_off(below_1, LLN, null, null), cut_off(below_1, LLN, null, null)) as LOW_1,
+        meets(below_2, LOW_LEAST, LOW_MOST, SIGN, cut_off(below_2, LLN, null, null), cut_off(below_2, LLN, null, null)) as LOW_2,
+        meets(below_3, LOW_LEAST, LOW_MOST, SIGN, cut_off(below_3, LLN, null, null), cut_off(below_3, LLN, null, null)) as LOW_3,
+        meets(below_4, LOW_LEAST, LOW_MOST, SIGN, cut_off(below_4, LLN, null, null), cut_off(below_4, LLN, null, null)) as LOW_4,
+        meets(above_1, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(above_1, null, ULN, null), cut_off(above_1, null, ULN, null)) as HIGH_1,
+        meets(above_2, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(above_2, null, ULN, null), cut_off(above_2, null, ULN, null)) as HIGH_2,
+        meets(above_3, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(above_3, null, ULN, null), cut_off(above_3, null, ULN, null)) as HIGH_3,
+        meets(above_4, HIGH_LEAST, HIGH_MOST, SIGN, cut_off(above_4, null, ULN, null), cut_off(above_4, null, ULN, null)) as HIGH_4,
         meets(
-            base_1, HIGH_LEAST, HIGH_MOST, SIGN,
-            cut_off(base_1, null, null, BASE_LEAST), cut_off(base_1, null, null, BASE_MOST)
+            times_1, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(times_1, null, null, BASE_LEAST), cut_off(times_1, null, null, BASE_MOST)
         ) as BASE_1,
         meets(
-            base_2, HIGH_LEAST, HIGH_MOST, SIGN,
-            cut_off(base_2, null, null, BASE_LEAST), cut_off(base_2, null, null, BASE_MOST)
+            times_2, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(times_2, null, null, BASE_LEAST), cut_off(times_2, null, null, BASE_MOST)
         ) as BASE_2,
         meets(
-            base_3, HIGH_LEAST, HIGH_MOST, SIGN,
-            cut_off(base_3, null, null, BASE_LEAST), cut_off(base_3, null, null, BASE_MOST)
+            times_3, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(times_3, null, null, BASE_LEAST), cut_off(times_3, null, null, BASE_MOST)
         ) as BASE_3,
         meets(
-            base_4, HIGH_LEAST, HIGH_MOST, SIGN,
-            cut_off(base_4, null, null, BASE_LEAST), cut_off(base_4, null, null, BASE_MOST)
+            times_4, HIGH_LEAST, HIGH_MOST, SIGN,
+            cut_off(times_4, null, null, BASE_LEAST), cut_off(times_4, null, null, BASE_MOST)
         ) as BASE_4
     from measured
 ),

@@ -1,12 +1,14 @@
-"""Grades of CTCAE v5 against vectors, one a line of vectors/ctcae5.csv, written from the published criteria.
+"""Grades of CTCAE v5, against vectors and in properties that all grades have.
 
-A vector is a subject with a first dose on 2026-03-01: a baseline record the day before where the vector gives one, and
-the result to grade a month later (POST) or two weeks before the dose (PRE). Albumin, where given, is of the same sample.
+Vectors stand one a line in vectors/ctcae5.csv, written from the published criteria. A vector is a subject with a first
+dose on 2026-03-01: a baseline record the day before where the vector gives one, and the result to grade a month later
+(POST) or two weeks before the dose (PRE). Albumin, where given, is of the same sample.
 """
 
 from __future__ import annotations
 
 import csv
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -48,10 +50,11 @@ def records(vector: dict[str, str]) -> list[list[str | None]]:
     return [[cell or None for cell in row] for row in rows]
 
 
-@pytest.fixture(scope="module")
-def graded() -> dict[str, dict[str, Any]]:
+Answers = dict[str, dict[str, Any]]
+
+
+def grades(told: list[dict[str, str]]) -> Answers:
     """Return vector → its four answers, all from one run of the models."""
-    told = vectors()
     given: dict[str, Any] = {
         "accepted.lb": (
             ["USUBJID", "LBTESTCD", "LBORRES", "LBORRESU", "LBORNRLO", "LBORNRHI", "LBDTC"],
@@ -70,11 +73,16 @@ def graded() -> dict[str, dict[str, Any]]:
     return {v["vector"]: rows[v["vector"], v["LBTESTCD"], DAY[v["moment"]]] for v in told}
 
 
+@pytest.fixture(scope="module")
+def graded() -> Answers:
+    return grades(vectors())
+
+
 def shown(answer: dict[str, Any]) -> dict[str, str]:
     return {name: "" if answer[name] is None else str(answer[name]) for name in ANSWER}
 
 
-def test_every_vector_is_graded_as_the_published_criteria_say(graded: dict[str, dict[str, Any]]) -> None:
+def test_every_vector_is_graded_as_the_published_criteria_say(graded: Answers) -> None:
     wrong = [
         f"{v['vector']} {v['LBTESTCD']} {v['LBORRES']} {v['unit']} ({v['says']}): {shown(graded[v['vector']])}"
         for v in vectors()
@@ -83,7 +91,7 @@ def test_every_vector_is_graded_as_the_published_criteria_say(graded: dict[str, 
     assert not wrong, f"{len(wrong)} vectors differ\n" + "\n".join(wrong)
 
 
-def test_the_vectors_reach_every_criterion(graded: dict[str, dict[str, Any]]) -> None:
+def test_the_vectors_reach_every_criterion(graded: Answers) -> None:
     told = vectors()
     assert len(told) >= 600
     assert len({tuple(v[k] for k in list(v)[1:11]) for v in told}) > 0.9 * len(told)
@@ -96,3 +104,45 @@ def test_the_vectors_reach_every_criterion(graded: dict[str, dict[str, Any]]) ->
     missing = {(c["LBTESTCD"], c["direction"], c["grade"]) for c in criteria} - set(reached)
     assert not missing
     assert all(v["TOXCERT"] or not (v["ATOXGRL"] or v["ATOXGRH"]) for v in told)
+
+
+WITH_BASELINES = ("ALT", "AST", "ALP", "GGT", "BILI", "CREAT")
+ORDINARY = {"HGB": ("g/L", 120, 160), "WBC": ("10^9/L", 4, 11), "NEUT": ("10^9/L", 2, 7), "LYM": ("10^9/L", 1, 4),
+            "PLAT": ("10^9/L", 150, 400), "ALB": ("g/L", 35, 50), "K": ("mmol/L", 3.5, 5),
+            "SODIUM": ("mmol/L", 135, 145),
+            "GLUC": ("mmol/L", 4, 6), "CD4": ("10^9/L", 0.5, 1.5), "CHOL": ("mmol/L", 3, 5.2), "CK": ("U/L", 30, 200),
+            "ALT": ("U/L", 7, 40), "AST": ("U/L", 7, 40), "ALP": ("U/L", 40, 120), "GGT": ("U/L", 5, 60),
+            "BILI": ("umol/L", 3, 21), "CREAT": ("umol/L", 45, 100)}  # fmt: skip
+"""Test → unit, usual lower and upper limit: the range in which limits, baselines and values are drawn."""
+
+
+def ladder(chance: random.Random, number: int, code: str) -> list[dict[str, str]]:
+    """Return results that differ in their value only, from low to high; limits and baseline are drawn once."""
+    unit, low, high = ORDINARY[code]
+    limits = {"LLN": f"{low * chance.uniform(0.8, 1.2):.4f}", "ULN": f"{high * chance.uniform(1.2, 1.6):.4f}"}
+    limits = {name: cell if chance.random() < 0.9 else "" for name, cell in limits.items()}
+    base = f"{high * chance.choice([0.3, 0.9, 1.7, 4, 30]):.4f}" if code in WITH_BASELINES else ""
+    base = base if chance.random() < 0.8 else ""
+    values = sorted(high * 10 ** chance.uniform(-2.5, 2) for _ in range(12))
+    same = {"LBTESTCD": code, "unit": unit, **limits, "moment": chance.choice(["PRE", "POST", "POST"]), "base": base,
+            "base_unit": unit, "base_ULN": limits["ULN"], "albumin_g_per_L": ""}  # fmt: skip
+    return [
+        same | {"vector": f"L{number}-{n:02d}", "LBORRES": f"{value:.6f}"} for n, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_higher_value_never_has_a_lower_high_grade_nor_a_higher_low_grade(seed: int) -> None:
+    chance = random.Random(seed)
+    ladders = [ladder(chance, n, code) for n, code in enumerate(sorted(ORDINARY) * 6)]
+    answers = grades([step for steps in ladders for step in steps])
+    for steps in ladders:
+        for column, sign in (("ATOXGRL", -1), ("ATOXGRH", 1), ("ATOXGRHU", 1)):
+            told = [sign * g for step in steps if (g := answers[step["vector"]][column]) is not None]
+            assert told == sorted(told), f"{column} of {steps[0]}"
+
+
+def test_grades_do_not_depend_on_the_order_of_the_records(graded: Answers) -> None:
+    told = vectors()
+    random.Random(4).shuffle(told)
+    assert grades(told) == graded
