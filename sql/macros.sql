@@ -146,6 +146,16 @@ create or replace macro before_dose(event_date, event_datetime, dose_date, dose_
         when event_date = dose_date then same_day
     end;
 
+-- Y for what is on or after the first dose, and not later than so many days after the last; NULL days have no end.
+create or replace macro on_treatment(event_date, predose, first_dose, last_dose, days_after) as
+    case
+        when
+            event_date >= first_dose
+            and not predose
+            and (last_dose is null or days_after is null or event_date <= last_dose + days_after)
+            then 'Y'
+    end;
+
 -- Text with every word of the blind covered. `words` is NULL where a model has found none of them.
 create or replace macro masked(txt, words) as
     case

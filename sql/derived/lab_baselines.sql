@@ -10,6 +10,7 @@ select
     v.USUBJID,
     v.LBTESTCD,
     v.LBSPEC,
+    v.RECORD,
     v.POSITION,
     v.AVAL as BASE,
     v.ANRIND as BNRIND,

@@ -1,6 +1,6 @@
 -- Name:   derived.lab_grades
--- Label:  Laboratory results with their baseline and the least and highest grade that CTCAE v5 lets them have
--- Grain:  one row per SRC_SHA256, SRC_ROW
+-- Label:  Of every result that CTCAE v5 has criteria for, the least and the highest grade that it may have
+-- Grain:  one row per RECORD
 -- Input:  derived.lab_baselines, derived.lab_correcting, derived.lab_criteria, derived.lab_values, reference.ctcae5, reference.specimens
 -- Units:  grades 0 to 4
 -- Source: NCI CTCAE v5.0, sql/reference/ctcae5.csv; results alone, so no grade that rests on symptoms or treatment
@@ -21,17 +21,17 @@ terms as (
 -- a dose. A result without a date may lie on either side.
 paired as (
     select
-        v.*,
-        b.BASE,
-        b.BNRIND,
-        coalesce(v.POSITION = b.POSITION, false) as IS_BASELINE,
-        v.ADT is not null and coalesce(v.POSITION > b.POSITION, false) as IS_AFTER,
+        v.RECORD,
+        v.LBTESTCD,
+        v.SIGN,
+        v.NUM,
+        v.LO,
+        v.HI,
         case
             when v.TRTSDT is null then true
             when b.POSITION is not null then v.ADT is not null and v.POSITION <= b.POSITION
             else coalesce(v.PREDOSE, false)
         end as IS_EARLY,
-        t.LBTESTCD is not null and coalesce(s.graded, 'Y') = 'Y' as IS_JUDGED,
         t.TERM_LOW,
         t.TERM_HIGH,
         k.* exclude (LBTESTCD, unit),
@@ -42,8 +42,7 @@ paired as (
     from derived.lab_values as v
     left join derived.lab_baselines as b
         on v.USUBJID = b.USUBJID and v.LBTESTCD = b.LBTESTCD and v.LBSPEC is not distinct from b.LBSPEC
-    left join terms as t on v.LBTESTCD = t.LBTESTCD
-    left join reference.specimens as s on upper(v.LBSPEC) = s.LBSPEC
+    inner join terms as t on v.LBTESTCD = t.LBTESTCD
     left join derived.lab_criteria as k on v.LBTESTCD = k.LBTESTCD and v.LBORRESU is not distinct from k.unit
     left join derived.lab_criteria as kb on b.LBTESTCD = kb.LBTESTCD and b.BASE_UNIT is not distinct from kb.unit
     left join derived.lab_correcting as a
@@ -52,6 +51,8 @@ paired as (
             and v.USUBJID = a.USUBJID
             and v.LBDTC = a.LBDTC
             and v.LBSPEC is not distinct from a.LBSPEC
+    left join reference.specimens as s on upper(v.LBSPEC) = s.LBSPEC
+    where s.graded is distinct from 'N'
 ),
 
 -- Values and limits in the units of the cut-offs. A censored value is an interval; NULL as its end is no end.
@@ -109,7 +110,19 @@ tested as (
 -- abnormal one.
 scaled as (
     select
-        * exclude (LOW_1, LOW_2, LOW_3, LOW_4, HIGH_1, HIGH_2, HIGH_3, HIGH_4, BASE_1, BASE_2, BASE_3, BASE_4),
+        RECORD,
+        IS_EARLY,
+        TERM_LOW,
+        TERM_HIGH,
+        base_when,
+        needs_lln,
+        needs_uln,
+        LOW_VALUE,
+        HIGH_VALUE,
+        LLN,
+        ULN,
+        BASE_NUM,
+        IS_ABNORMAL_BASE,
         least_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_FROM,
         highest_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_TO,
         least_grade(HIGH_1, HIGH_2, HIGH_3, HIGH_4) as ULN_FROM,

@@ -1,7 +1,7 @@
 -- Name:   derived.lab_limits
 -- Label:  Limits of the site's laboratory for records without limits of their own, by sex, age and date
 -- Grain:  one row per USUBJID, LBTESTCD, LBORRESU, ADT
--- Input:  accepted.lb, curated.adsl, study.ranges, study.sites
+-- Input:  curated.adsl, derived.lab_records, study.ranges, study.sites
 -- Units:  LAB_LO, LAB_HI in LBORRESU
 -- Source: labs.csv of the study, the most specific row; two that fit equally well and disagree give no limits: nothing is guessed
 
@@ -13,9 +13,9 @@ without_own as (
         USUBJID,
         LBTESTCD,
         LBORRESU,
-        iso_date(LBDTC) as ADT
-    from accepted.lb
-    where exact_number(LBORNRLO) is null and exact_number(LBORNRHI) is null
+        ADT
+    from derived.lab_records
+    where RECORD_LO is null and RECORD_HI is null
 ),
 
 -- Of the rows that fit subject and date: those for a sex before those for both, for an age before those for all, the

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from msc_pipeline import cdisc, models
 from msc_pipeline import ledger as book
 from msc_pipeline.desk import DERIVED, RESTATEMENTS, Desk, lay_out, open_desk
-from msc_pipeline.errors import TransientError
+from msc_pipeline.errors import PermanentError, TransientError
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import digest, mark, put
 from msc_pipeline.study import Study
@@ -113,13 +113,13 @@ def make_tables(
     written: dict[str, tuple[str, str, int]] = {}
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
-        _accept(connection, desk, site)
+        making = _making(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
+        _accept(connection, desk, site, {name for model in making.values() for name in model.inputs})
         connection.execute("create schema curated; create schema derived")
-        used = _used(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
         for name, inputs in plan.items():
             if name.startswith(DERIVED):
-                if name in used:
-                    models.create(connection, next(m for m in desk.curated if m.name == name))
+                if name in making:
+                    models.create(connection, making[name])
                 continue
             path = f"{desk.study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
             if not _unmade(name, inputs, made):
@@ -136,19 +136,23 @@ def make_tables(
     return written
 
 
-def _used(desk: Desk, stale: list[str]) -> set[str]:
-    """Return the derived models that the stale curated ones read, directly or through each other."""
+def _making(desk: Desk, stale: list[str]) -> dict[str, models.Model]:
+    """Return the stale curated models, and the derived ones that they read, directly or through each other."""
     by_name = {model.name: model for model in desk.curated}
-    used, look = set[str](), [name for name in stale if name in by_name and not name.startswith(DERIVED)]
+    look = [name for name in stale if name in by_name and not name.startswith(DERIVED)]
+    making: dict[str, models.Model] = {}
     while look:
-        reads = {name for name in by_name[look.pop()].inputs if name.startswith(DERIVED)}
-        look += sorted(reads - used)
-        used |= reads
-    return used
+        model = by_name[look.pop()]
+        making[model.name] = model
+        look += [name for name in model.inputs if name.startswith(DERIVED) and name not in making]
+    return making
 
 
-def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> None:
-    """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`."""
+def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, reads: set[str]) -> None:
+    """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`.
+
+    A domain that some model reads is a table, so that it is put together once.
+    """
     import pyarrow as pa
 
     connection.execute("create schema site; create schema accepted")
@@ -157,10 +161,12 @@ def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> Non
     )
     for domain in cdisc.DOMAINS:
         held_rows = f"(select SRC_SHA256, SRC_ROW from site.held where DOMAIN = '{domain}')"
-        connection.execute(
-            f"create view accepted.{domain.lower()} as select * exclude (ROW_HASH)"
-            f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
-        )
+        name = f"accepted.{domain.lower()}"
+        with models.reported(name, PermanentError, "MODEL_FAILED"):
+            connection.execute(
+                f"create {'table' if name in reads else 'view'} {name} as select * exclude (ROW_HASH)"
+                f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
+            )
     names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}
     numbers = {"ROWS_IN": "rows_in", "ACCEPTED": "accepted", "QUARANTINED": "quarantined"}
     rows = desk.decided.get(site, [])
