@@ -60,10 +60,12 @@ create or replace macro iso_kind(txt) as
 create or replace macro iso_date(txt) as
     case when iso_kind(txt) in ('DATE', 'DATETIME') then try_cast(txt[:10] as date) end;
 
--- The first day that a complete or partial date may mean; NULL when invalid or empty.
+-- The first day that a complete or partial date may mean (of an hour without minutes: its day); NULL when invalid or
+-- empty.
 create or replace macro iso_earliest(txt) as
     case
         when iso_kind(txt) in ('DATE', 'DATETIME') then try_cast(txt[:10] as date)
+        when iso_kind(txt) = 'PARTIAL' and txt[11:11] = 'T' then try_cast(txt[:10] as date)
         when iso_kind(txt) = 'PARTIAL' then
             coalesce(try_cast(txt[:7] || '-01' as date), try_cast(txt[:4] || '-01-01' as date))
     end;
@@ -72,6 +74,7 @@ create or replace macro iso_earliest(txt) as
 create or replace macro iso_latest(txt) as
     case
         when iso_kind(txt) in ('DATE', 'DATETIME') then try_cast(txt[:10] as date)
+        when iso_kind(txt) = 'PARTIAL' and txt[11:11] = 'T' then try_cast(txt[:10] as date)
         when iso_kind(txt) = 'PARTIAL' then
             coalesce(last_day(try_cast(txt[:7] || '-01' as date)), try_cast(txt[:4] || '-12-31' as date))
     end;
@@ -232,3 +235,7 @@ create or replace macro highest_grade(is_1, is_2, is_3, is_4) as
         when coalesce(is_1, true) then 1
         else 0
     end;
+
+-- part of whole as a percentage, exact, half away from zero to one place; NULL where there is no whole.
+create or replace macro percentage(part, whole) as
+    case when whole > 0 then cast(((2000 * part + whole) // (2 * whole)) * 0.1 as decimal(6, 1)) end;

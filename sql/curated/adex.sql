@@ -12,6 +12,7 @@ records as (
     select
         *,
         case
+            when regexp_matches(EXADJ, '(?i)\b(no|not|never|without)\b.*(interrupt|pause|stopped)|uninterrupted') then 'N'
             when regexp_full_match(EXADJ, '(?i)y|yes') or regexp_matches(EXADJ, '(?i)interrupt|pause|stopped') then 'Y'
             when regexp_full_match(EXADJ, '(?i)n|no|none') then 'N'
         end as BROKEN
