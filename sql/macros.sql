@@ -236,6 +236,36 @@ create or replace macro highest_grade(is_1, is_2, is_3, is_4) as
         else 0
     end;
 
+<<<<<<< HEAD
 -- part of whole as a percentage, exact, half away from zero to one place; NULL where there is no whole.
 create or replace macro percentage(part, whole) as
     case when whole > 0 then cast(((2000 * part + whole) // (2 * whole)) * 0.1 as decimal(6, 1)) end;
+=======
+-- == Eligibility ====================================================================================
+
+-- Text as its words in upper case, each between spaces, so that a word or words are found whole:
+-- contains(as_words('PREDNISONE (oral)'), as_words('prednisone')).
+create or replace macro as_words(txt) as ' ' || regexp_replace(upper(txt), '[^\p{Lu}0-9]+', ' ', 'g') || ' ';
+
+-- The dilution of a titer, 80 for `1:80`, `>=1:80` or `<1/80`; NULL for any other text. titer_sign: its sign, if any.
+create or replace macro titer_dilution(txt) as
+    case when regexp_full_match(txt, '([<>]=? ?)?1 ?[:/] ?[0-9]{1,7}') then try_cast(regexp_extract(txt, '[0-9]+$') as integer) end;
+
+create or replace macro titer_sign(txt) as regexp_extract(txt, '^[<>]=?');
+
+-- Glomerular filtration, mL/min/1.73 m2, from creatinine in mg/dL by the coefficients of a row of reference.ckd_epi; NULL for
+-- creatinine of 0, where it has no bound.
+create or replace macro ckd_epi(mg_dl, kappa, alpha, beyond, yearly, factor, age) as
+    case
+        when mg_dl > 0
+            then cast(
+                    round(
+                        cast(factor as double)
+                        * pow(least(cast(mg_dl as double) / cast(kappa as double), 1), cast(alpha as double))
+                        * pow(greatest(cast(mg_dl as double) / cast(kappa as double), 1), cast(beyond as double))
+                        * pow(cast(yearly as double), age),
+                        6
+                    ) as decimal(20, 8)
+                )
+    end;
+>>>>>>> 2f96421 (Eligibility and washouts: every criterion of every subject is met, not met or cannot be told, with the record that decides)

@@ -140,6 +140,8 @@ def _person(spec: Simulated, draw: np.random.Generator, planted: Planted | None)
     weight = round(_normal(draw, people.bmi) * (height / 100) ** 2, 1)
     if planted and planted.age is not None:
         age = planted.age
+    if planted and planted.weight is not None:
+        weight = planted.weight
     return Person(planted.sex if planted and planted.sex else sex, age, race, ethnic, height, weight)
 
 

@@ -145,7 +145,9 @@ def rows(study: Study, spec: Simulated, seed: int, subject: Course) -> Iterator[
             sequence += 1
             value = float(made[code][at])
             missing = np.isnan(value) or (
-                lost[at, place[code]] < laboratory.not_done and (occasion.VISIT, code) not in known
+                lost[at, place[code]] < laboratory.not_done
+                and not test.titers
+                and (occasion.VISIT, code) not in known
             )
             titer = known.get((occasion.VISIT, code)) or titers.get(code)
             yield {

@@ -121,6 +121,7 @@ class PlantedFinding(Frozen):
 class Planted(Frozen):
     """Everything planted in one subject.
 
+    weight: kg at entry, where a dose per kg is planted.
     may_leave: whether the subject may leave by chance. kept: visits that are not missed by chance. sledai: lowest
     and highest score at entry. bilag_quiet: no grade A or B at entry.
     dies, leaves: days from the infusion. infusion_paused: the text of EXADJ.
@@ -131,6 +132,7 @@ class Planted(Frozen):
     truth: tuple[Telling, ...] = Field(min_length=1)
     sex: Sex | None = None
     age: int | None = None
+    weight: float | None = Field(default=None, gt=0)
     may_leave: bool = False
     kept: tuple[str, ...] = ()
     sledai: tuple[int, int] | None = None

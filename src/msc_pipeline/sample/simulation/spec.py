@@ -126,7 +126,8 @@ class Test(Drawn):
 
     times, over: the value is the product of these drawn numbers, divided by that one, times `scale`; plus: it is
     their sum; else it is drawn. digits: as reported. below, above: limits of the assay, reported as <x and >x.
-    titers: the result is one of these texts, the same at every visit of a subject.
+    titers: the result is one of these texts, the same at every visit of a subject, and
+    never lost: entry depends on it.
     """
 
     LBTEST: str
