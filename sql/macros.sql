@@ -236,11 +236,10 @@ create or replace macro highest_grade(is_1, is_2, is_3, is_4) as
         else 0
     end;
 
-<<<<<<< HEAD
 -- part of whole as a percentage, exact, half away from zero to one place; NULL where there is no whole.
 create or replace macro percentage(part, whole) as
     case when whole > 0 then cast(((2000 * part + whole) // (2 * whole)) * 0.1 as decimal(6, 1)) end;
-=======
+
 -- == Eligibility ====================================================================================
 
 -- Text as its words in upper case, each between spaces, so that a word or words are found whole:
@@ -268,4 +267,3 @@ create or replace macro ckd_epi(mg_dl, kappa, alpha, beyond, yearly, factor, age
                     ) as decimal(20, 8)
                 )
     end;
->>>>>>> 2f96421 (Eligibility and washouts: every criterion of every subject is met, not met or cannot be told, with the record that decides)
