@@ -35,6 +35,7 @@ GELLER = [2, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 6, 7, 7, 7, 7, 8, 8, 8, 9, 9, 9, 9
 """calc.rule.bin(ns=1:30, p0=0.20, alpha=0.10, type="BB", param=c(0.6, 2.4))"""
 
 
+@pytest.mark.requirement("STP-01")
 @pytest.mark.parametrize(
     ("looks", "p0", "alpha", "published", "error"),
     [
@@ -57,6 +58,7 @@ def test_a_pocock_boundary_is_the_published_one(
     assert f"{float(crossing_probability(boundary, Fraction(p0))):.3f}" == error
 
 
+@pytest.mark.requirement("STP-02")
 def test_a_beta_binomial_boundary_is_the_published_one() -> None:
     # The package calibrates the threshold to 0.9630823, finding roots to 1e-4 of an event: 4 events in 7 subjects,
     # which it must not stop for, reach 0.9630827.
@@ -107,6 +109,7 @@ def tail(n: int, least: int, p: Fraction) -> Fraction:
     return sum((comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(least, n + 1)), Fraction(0))
 
 
+@pytest.mark.requirement("STP-01")
 @pytest.mark.parametrize("alpha", ["0.05", "0.1"])
 @pytest.mark.parametrize("p0", ["0.02", "0.05", "0.2", "0.5"])
 @pytest.mark.parametrize("looks", [tuple(range(1, 21)), (10, 20, 30), (20,)])
@@ -124,6 +127,7 @@ def test_a_pocock_boundary_keeps_to_its_level_and_the_next_more_liberal_one_does
     assert crossing_probability(liberal, rate) > level
 
 
+@pytest.mark.requirement("STP-02")
 @pytest.mark.parametrize("threshold", ["0.8", "0.95"])
 @pytest.mark.parametrize(("a", "b"), [("1", "9"), ("2", "3"), ("0.5", "9.5")])
 def test_a_beta_binomial_boundary_is_the_fewest_events_above_the_threshold(
