@@ -174,6 +174,18 @@ create or replace macro standard_deviation(squares) as
             then cast(sqrt(cast(sum(squares) as double) / (count(squares) - 1)) as decimal(20, 8))
     end;
 
+-- == Findings of ECG and chest radiography =========================================================
+
+-- Whether a reading is a new clinically significant finding: Y, N, or U where reading, baseline or day leave it open.
+-- `after` says whether the reading is after the first dose; before it nothing is new, and there is no answer.
+create or replace macro new_finding(reading, base, after) as
+    case
+        when reading is null or not after then null
+        when reading in ('NORMAL', 'ABNORMAL NCS') or base = 'ABNORMAL CS' then 'N'
+        when after and reading = 'ABNORMAL CS' and base in ('NORMAL', 'ABNORMAL NCS') then 'Y'
+        else 'U'
+    end;
+
 -- == Limits of a result =============================================================================
 
 -- A result against multiples of its limits: HIGH, LOW, or NORMAL between and at them; NULL without value or limits,

@@ -1,8 +1,8 @@
 -- Name:   curated.adsv
 -- Label:  Visits: planned ones of every dosed subject, attended or not, and every other visit that took place
 -- Grain:  one row per USUBJID, VISITNUM, VISIT, SVSTDTC, SRC_SHA256, SRC_ROW
--- Input:  accepted.sv, curated.adsl, study.protocol, study.visits
--- Units:  AWTARGET, AWLO, AWHI, ADY in days, no day 0
+-- Input:  accepted.sv, curated.adsl, derived.visit_records, study.protocol, study.visits
+-- Units:  AWTARGET, AWLO, AWHI, ADY in days, no day 0; RECEIVED, USABLE are records of LB, VS, EG, RS and XR
 -- Source: study.yaml visits; a visit that cannot be judged (no first dose, or no full date) has no VISSTAT
 
 with
@@ -31,7 +31,8 @@ planned as (
     where s.SAFFL = 'Y' and s.TRTSDT is not null
 ),
 
--- A planned visit attended more than once counts once, with the date nearest to its target: TURN 1.
+-- A planned visit attended more than once counts once: a date inside the window first, then the nearest to the
+-- target: TURN 1.
 attended as (
     select
         sv.*,
@@ -42,8 +43,9 @@ attended as (
                 then row_number() over (
                         partition by sv.USUBJID, sv.VISIT
                         order by
-                            abs(iso_date(sv.SVSTDTC) - pl.TARGET) nulls last, iso_date(sv.SVSTDTC) nulls last,
-                            sv.SVSTDTC nulls last, sv.VISITNUM nulls last
+                            coalesce(iso_date(sv.SVSTDTC) between pl.OPENS and pl.CLOSES, false) desc,
+                            abs(iso_date(sv.SVSTDTC) - pl.TARGET) asc nulls last, iso_date(sv.SVSTDTC) asc nulls last,
+                            sv.SVSTDTC asc nulls last, sv.VISITNUM asc nulls last
                     )
         end as TURN
     from accepted.sv as sv
@@ -76,6 +78,7 @@ of_plan as (
             when pl.as_of >= pl.OPENS then 'DUE'
             else 'UPCOMING'
         end as VISSTAT,
+        case when VISSTAT in ('UPCOMING', 'NOT EXPECTED') then 'N' else 'Y' end as EXPFL,
         f.PENDFL,
         f.SRC_SHA256,
         f.SRC_ROW
@@ -100,6 +103,7 @@ others as (
         a.ADT,
         study_day(a.ADT, s.TRTSDT) as ADY,
         case when v.VISIT is null or s.TRTSDT is not null then 'UNSCHEDULED' end as VISSTAT,
+        null::varchar as EXPFL,
         a.PENDFL,
         a.SRC_SHA256,
         a.SRC_ROW
@@ -107,8 +111,45 @@ others as (
     left join study.visits as v on a.VISIT = v.VISIT
     left join curated.adsl as s on a.USUBJID = s.USUBJID
     where a.TURN is distinct from 1
+),
+
+-- What the visits brought. Records of a visit attended twice stand with the planned one.
+records as (
+    select
+        USUBJID,
+        VISIT,
+        sum(RECEIVED) as RECEIVED,
+        sum(USABLE) as USABLE
+    from derived.visit_records
+    group by USUBJID, VISIT
+),
+
+visits as (
+    select * from of_plan
+    union all
+    select * from others
 )
 
-select * from of_plan
-union all
-select * from others
+select
+    v.STUDYID,
+    v.SITEID,
+    v.USUBJID,
+    v.VISIT,
+    v.VISITNUM,
+    v.AVISIT,
+    v.AVISITN,
+    v.AWTARGET,
+    v.AWLO,
+    v.AWHI,
+    v.SVSTDTC,
+    v.ADT,
+    v.ADY,
+    v.VISSTAT,
+    v.EXPFL,
+    case when v.AWTARGET is not null then coalesce(r.RECEIVED, 0)::integer end as RECEIVED,
+    case when v.AWTARGET is not null then coalesce(r.USABLE, 0)::integer end as USABLE,
+    v.PENDFL,
+    v.SRC_SHA256,
+    v.SRC_ROW
+from visits as v
+left join records as r on v.USUBJID = r.USUBJID and v.VISIT = r.VISIT

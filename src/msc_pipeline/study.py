@@ -101,13 +101,28 @@ class Visit(_Frozen):
     expected: bool = True
 
 
+class Assessment(_Frozen):
+    """What the protocol asks for at which visits: a domain, of LB one category of tests.
+
+    Of a domain without any assessment the study does not say at which visits it is due.
+    """
+
+    domain: Literal["LB", "VS", "EG", "RS", "XR"]
+    PARCAT1: str = ""
+    visits: tuple[str, ...] = Field(min_length=1)
+
+
 class Analyte(_Frozen):
-    """One laboratory test of the study; standard_unit is the unit of AVAL (empty: no unit, as pH)."""
+    """One laboratory test of the study; standard_unit is the unit of AVAL (empty: no unit, as pH).
+
+    SEX: F or M where only women or only men are tested.
+    """
 
     LBTESTCD: str
     PARAM: str
     PARCAT1: Literal["BLOOD COUNTS", "LIVER FUNCTION", "TUMOR MARKERS", "RENAL", "IMMUNOLOGY", "OTHER"]
     standard_unit: str = ""
+    SEX: Literal["", "F", "M"] = ""
 
 
 class Baseline(_Frozen):
@@ -176,6 +191,7 @@ class Study(_Frozen):
     domains: dict[str, Domain]
     visits: tuple[Visit, ...]
     analytes: tuple[Analyte, ...]
+    assessments: tuple[Assessment, ...] = ()
     safety: Safety = Safety()
     ranges: tuple[dict[str, str], ...] = ()
     config_hash: str = ""
@@ -202,6 +218,11 @@ class Study(_Frozen):
         until = self.safety.laboratory.post_baseline.until
         if until and until not in {v.AVISIT for v in self.visits}:
             raise ValueError("safety.laboratory.post_baseline.until is not the AVISIT of a planned visit")
+        asked = {visit for a in self.assessments for visit in a.visits}
+        if unknown := sorted(asked - {v.VISIT for v in self.visits}):
+            raise ValueError(f"assessments name visits that are not planned: {unknown}")
+        if any((a.domain == "LB") != (a.PARCAT1 in PARCAT1) for a in self.assessments):
+            raise ValueError("an assessment of LB, and no other, names a category of tests in PARCAT1")
         codes = [a.LBTESTCD for a in self.analytes]
         if len(set(codes)) != len(codes):
             raise ValueError("an analyte is named twice")
@@ -249,8 +270,16 @@ class Study(_Frozen):
             "protocol": _table([protocol], {k: kinds.get(k, text) for k in protocol}),
             "visits": _table(visits, {k: visit_kinds.get(k, text) for k in Visit.model_fields}),
             "analytes": _table(
-                [{**a.model_dump(), "standard_unit": a.standard_unit or None} for a in self.analytes],
+                [{k: v or None for k, v in a.model_dump().items()} for a in self.analytes],
                 dict.fromkeys(Analyte.model_fields, text),
+            ),
+            "assessments": _table(
+                [
+                    {"DOMAIN": a.domain, "PARCAT1": a.PARCAT1 or None, "VISIT": visit}
+                    for a in self.assessments
+                    for visit in a.visits
+                ],
+                dict.fromkeys(("DOMAIN", "PARCAT1", "VISIT"), text),
             ),
             "ranges": _table(
                 [{k: v or None for k, v in row.items()} for row in self.ranges],

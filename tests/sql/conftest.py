@@ -256,6 +256,7 @@ def bare_study() -> Study:
         last_plausible_date="2030-12-31",
         visits=(),
         analytes=(),
+        assessments=(),
         safety=Safety(),
         sites={},
     )

@@ -234,10 +234,31 @@ def test_relations_hold_one_row_per_thing(study: Study) -> None:
         "protocol": 1,
         "visits": len(study.visits),
         "analytes": len(study.analytes),
+        "assessments": sum(len(a.visits) for a in study.assessments),
         "ranges": len(study.ranges),
         "sites": len(study.sites),
     }
     assert set(relations["visits"].column("expected").to_pylist()) <= {"Y", "N"}
+
+
+@pytest.mark.parametrize(
+    ("assessment", "named"),
+    [
+        ("{domain: EG, visits: [WEEK 99]}", "visits that are not planned"),
+        ("{domain: LB, visits: [WEEK 12]}", "names a category of tests"),
+        ("{domain: XR, PARCAT1: RENAL, visits: [WEEK 12]}", "names a category of tests"),
+        ("{domain: AE, visits: [WEEK 12]}", "domain"),
+        ("{domain: EG, visits: []}", "visits"),
+    ],
+)
+def test_an_assessment_names_planned_visits_and_of_laboratory_a_category(
+    project: Path, assessment: str, named: str
+) -> None:
+    path = project / "studies/misle/study.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("assessments:\n", f"assessments:\n  - {assessment}\n"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=named):
+        load_study("misle", project)
 
 
 def test_a_study_cannot_be_changed_once_read(study: Study) -> None:
