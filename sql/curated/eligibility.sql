@@ -30,7 +30,10 @@ ages as (
         null as AVALC,
         'YEARS' as AVALU,
         a.low::decimal(20, 8) as CRITLO,
-        a.high::decimal(20, 8) as CRITHI
+        a.high::decimal(20, 8) as CRITHI,
+        e.PENDFL,
+        e.SRC_SHA256,
+        e.SRC_ROW
     from derived.entry as e
     cross join study.criteria_age as a
 ),
@@ -70,7 +73,10 @@ select
     v.AVALC,
     v.AVALU,
     v.CRITLO,
-    v.CRITHI
+    v.CRITHI,
+    v.PENDFL,
+    v.SRC_SHA256,
+    v.SRC_ROW
 from verdicts as v
 inner join derived.entry as e on v.USUBJID = e.USUBJID
 inner join study.criteria as c on v.CRITERION = c.CRITERION

@@ -29,6 +29,9 @@ select
     s.TRTSDTM,
     case when s.SAFFL = 'Y' then s.TRTSDT else s.EOSDT end as REFDT,
     coalesce(r.CM_RECEIVED, false) as CM_RECEIVED,
-    coalesce(r.MH_RECEIVED, false) as MH_RECEIVED
+    coalesce(r.MH_RECEIVED, false) as MH_RECEIVED,
+    s.PENDFL,
+    s.SRC_SHA256,
+    s.SRC_ROW
 from curated.adsl as s
 left join received as r on s.SITEID = r.SITEID

@@ -2,7 +2,7 @@
 -- Label:  Systemic medications of the classes that entry criteria name, and those that nobody can place, with the days they may span
 -- Grain:  one row per USUBJID, CMSEQ, CMSPID, SRC_SHA256, SRC_ROW, CLASS
 -- Input:  curated.adcm, reference.dose_frequencies, reference.dose_units, reference.drug_classes, reference.local_routes, reference.steroids
--- Units:  DAILY in mg of prednisone a day; FIRST_START … LAST_END are days
+-- Units:  MG_A_DAY in mg, DAILY in mg of prednisone a day; FIRST_START … LAST_END are days
 -- Source: reference tables; a record without an end goes on, one taken ONCE ends on its day; without a route it is systemic
 
 with
@@ -78,13 +78,12 @@ dated as (
     from identified
 ),
 
--- The day's dose as prednisone, to a millionth of a mg, so that a third in decimals crosses no limit.
+-- The day's dose; here and as prednisone to a millionth of a mg, so that a third in decimals crosses no limit.
 dosed as (
     select
         d.*,
-        try(round(
-            approximate(d.CMDOSE) * u.mg::double * f.doses::double / f.days::double * 5 / s.equivalent::double, 6
-        )::decimal(20, 8)) as DAILY
+        s.equivalent,
+        approximate(d.CMDOSE) * u.mg::double * f.doses::double / f.days::double as MG_A_DAY
     from dated as d
     left join reference.steroids as s on d.DRUG = s.drug
     left join reference.dose_units as u on d.CMDOSU = u.CMDOSU
@@ -101,11 +100,13 @@ select
     CMSTDTC,
     CMENDTC,
     concat_ws(' ', CMDOSE, CMDOSU, CMDOSFRQ) as REGIMEN,
-    case when DAILY >= 0 then DAILY end as DAILY,
+    case when MG_A_DAY >= 0 then MG_A_DAY end as MG_A_DAY,
+    case when MG_A_DAY >= 0 then try(round(MG_A_DAY * 5 / equivalent::double, 6)::decimal(20, 8)) end as DAILY,
     case when CONTRADICTORY then '0001-01-01' else BEGINS end::date as FIRST_START,
     case when CONTRADICTORY then '9999-12-31' else least(BEGUN, ENDED) end::date as LAST_START,
     case when CONTRADICTORY then '0001-01-01' else greatest(BEGINS, ENDS) end::date as FIRST_END,
     case when CONTRADICTORY then '9999-12-31' else ENDED end::date as LAST_END,
+    PENDFL,
     SRC_SHA256,
     SRC_ROW
 from dosed

@@ -27,6 +27,7 @@ laboratory as (
         r.ANRIND,
         coalesce(regexp_matches(r.LBTPT, p.baseline_predose), false)
         or coalesce(regexp_matches(r.VISIT, p.baseline_predose), false) as SAME_DAY,
+        r.PENDFL,
         r.SRC_SHA256,
         r.SRC_ROW
     from curated.adlb as r
@@ -53,6 +54,7 @@ scores as (
         null::decimal(20, 8) as ANRHI,
         null as ANRIND,
         not coalesce(regexp_matches(r.RSTPT, '(?i)post'), false) as SAME_DAY,
+        r.PENDFL,
         r.SRC_SHA256,
         r.SRC_ROW
     from accepted.rs as r
@@ -81,6 +83,7 @@ weights as (
         null::decimal(20, 8) as ANRHI,
         null as ANRIND,
         not coalesce(regexp_matches(r.VSTPT, '(?i)post'), false) as SAME_DAY,
+        r.PENDFL,
         r.SRC_SHA256,
         r.SRC_ROW
     from curated.advs as r

@@ -154,5 +154,8 @@ select
     REGIMEN as AVALC,
     'mg/day' as AVALU,
     null::decimal(20, 8) as CRITLO,
-    case when LEAST_MG = MOST_MG then MOST_MG end::decimal(20, 8) as CRITHI
+    case when LEAST_MG = MOST_MG then MOST_MG end::decimal(20, 8) as CRITHI,
+    PENDFL,
+    SRC_SHA256,
+    SRC_ROW
 from judged

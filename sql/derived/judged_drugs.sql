@@ -30,7 +30,7 @@ windows as (
     left join classes_of as d on a.CRITERION = d.CRITERION
 ),
 
--- A record that another one of the same drug and regimen leads up to, or goes on from, changed nothing there.
+-- A record that another one of the same drug and daily dose leads up to, or goes on from, changed nothing there.
 steps as (
     select
         m.*,
@@ -53,7 +53,7 @@ steps as (
         on
             m.USUBJID = o.USUBJID
             and m.DRUG = o.DRUG
-            and m.REGIMEN = o.REGIMEN
+            and coalesce(round(m.MG_A_DAY, 6)::varchar, m.REGIMEN) = coalesce(round(o.MG_A_DAY, 6)::varchar, o.REGIMEN)
     group by all
 ),
 
@@ -134,6 +134,9 @@ select
     d.REGIMEN as AVALC,
     null as AVALU,
     null::decimal(20, 8) as CRITLO,
-    null::decimal(20, 8) as CRITHI
+    null::decimal(20, 8) as CRITHI,
+    d.PENDFL,
+    d.SRC_SHA256,
+    d.SRC_ROW
 from windows as w
 left join deciding as d on w.USUBJID = d.USUBJID and w.CRITERION = d.CRITERION

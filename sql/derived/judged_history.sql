@@ -18,47 +18,66 @@ windows as (
     cross join study.criteria_history as c
 ),
 
--- Each way to write a condition, once, beside the words of each criterion. words and unless are looked for in the term.
+-- Each way to write a condition, once, in words.
 spellings as (
     select distinct
         MHDECOD,
         MHTERM,
         MHBODSYS,
-        as_words(concat_ws(' | ', MHDECOD, MHTERM)) as TERM,
-        as_words(concat_ws(' | ', MHDECOD, MHTERM, MHBODSYS)) as ALL_OF_IT
+        as_words(coalesce(MHDECOD, '')) as CODED,
+        as_words(coalesce(MHTERM, '')) as REPORTED,
+        as_words(coalesce(MHBODSYS, '')) as BODY_SYSTEM
     from curated.admh
 ),
 
 lists as (
-    select CRITERION, 'WORDS' as LIST, unnest(words) as WORD
+    select CRITERION, 'WORDS' as LIST, as_words(unnest(words)) as WORD
     from study.criteria_history
     union all
-    select CRITERION, 'UNLESS' as LIST, unnest(unless) as WORD
+    select CRITERION, 'UNLESS' as LIST, as_words(unnest(unless)) as WORD
     from study.criteria_history
     union all
-    select CRITERION, 'UNCERTAIN' as LIST, unnest(uncertain) as WORD
+    select CRITERION, 'UNCERTAIN' as LIST, as_words(unnest(uncertain)) as WORD
     from study.criteria_history
     union all
-    select CRITERION, 'VAGUE' as LIST, unnest(vague) as WORD
+    select CRITERION, 'VAGUE' as LIST, as_words(unnest(vague)) as WORD
     from study.criteria_history
 ),
 
--- Whether it is such a condition: Y, or U when its words leave that open.
-meant as (
+-- Which lists each text touches.
+touched as (
     select
         l.CRITERION,
         s.MHDECOD,
         s.MHTERM,
         s.MHBODSYS,
-        case
-            when bool_or(l.LIST = 'UNLESS') then null
-            when bool_or(l.LIST = 'UNCERTAIN') then 'U'
-            when bool_or(l.LIST = 'WORDS') then 'Y'
-            else 'U'
-        end as MEANS
+        bool_or(l.LIST = 'WORDS' and contains(s.CODED, l.WORD)) as CODED_WORD,
+        bool_or(l.LIST = 'UNLESS' and contains(s.CODED, l.WORD)) as CODED_UNLESS,
+        bool_or(l.LIST = 'WORDS' and contains(s.REPORTED, l.WORD)) as REPORTED_WORD,
+        bool_or(l.LIST = 'UNLESS' and contains(s.REPORTED, l.WORD)) as REPORTED_UNLESS,
+        bool_or(l.LIST = 'UNCERTAIN' and contains(s.CODED || s.REPORTED, l.WORD)) as IS_UNCERTAIN,
+        bool_or(l.LIST = 'VAGUE' and contains(s.CODED || s.REPORTED || s.BODY_SYSTEM, l.WORD)) as IS_VAGUE
     from spellings as s
-    inner join lists as l on contains(case when l.LIST = 'VAGUE' then s.ALL_OF_IT else s.TERM end, as_words(l.WORD))
+    cross join lists as l
     group by l.CRITERION, s.MHDECOD, s.MHTERM, s.MHBODSYS
+),
+
+-- Whether it is such a condition: Y, or U when its words leave that open. Where the coded name says anything, what was
+-- reported neither adds to it nor takes it back.
+meant as (
+    select
+        CRITERION,
+        MHDECOD,
+        MHTERM,
+        MHBODSYS,
+        case
+            when CODED_UNLESS then null
+            when REPORTED_UNLESS and not CODED_WORD then null
+            when IS_UNCERTAIN then 'U'
+            when CODED_WORD or REPORTED_WORD then 'Y'
+            when IS_VAGUE then 'U'
+        end as MEANS
+    from touched
 ),
 
 -- Such conditions with the days on which they may have begun.
@@ -69,6 +88,7 @@ conditions as (
         h.MHSPID,
         h.MHSTDTC,
         coalesce(h.MHDECOD, h.MHTERM) as NAME,
+        h.PENDFL,
         h.SRC_SHA256,
         h.SRC_ROW,
         m.MEANS = 'Y' as IS_ONE,
@@ -125,6 +145,9 @@ select
     null as AVALC,
     null as AVALU,
     null::decimal(20, 8) as CRITLO,
-    null::decimal(20, 8) as CRITHI
+    null::decimal(20, 8) as CRITHI,
+    d.PENDFL,
+    d.SRC_SHA256,
+    d.SRC_ROW
 from windows as w
 left join deciding as d on w.USUBJID = d.USUBJID and w.CRITERION = d.CRITERION

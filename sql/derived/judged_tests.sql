@@ -126,7 +126,10 @@ select
     AVALC,
     AVALU,
     CRITLO,
-    CRITHI
+    CRITHI,
+    PENDFL,
+    SRC_SHA256,
+    SRC_ROW
 from decided
 qualify row_number() over (
         partition by USUBJID, CRITERION

@@ -129,7 +129,7 @@ class Filtration(_Criterion):
 class Antibodies(_Criterion):
     """A titer of at least 1:dilution, or a concentration above its own limit of normal; either is enough.
 
-    titer, concentration: LBTESTCD. negative, positive: results in words.
+    titer, concentration: LBTESTCD. negative, positive: results in words, any case.
     """
 
     kind: Literal["antibodies"]
@@ -146,7 +146,10 @@ class Antibodies(_Criterion):
         return self
 
     def tests(self) -> tuple[_Test, ...]:
-        words = {"meets": self.positive, "fails": self.negative}
+        words = {
+            "meets": tuple(map(str.upper, self.positive)),
+            "fails": tuple(map(str.upper, self.negative)),
+        }
         titer = self._test("TITER", self.titer, at_least=Decimal(self.dilution), **words)
         both = (titer, self._test("ABOVE RANGE", self.concentration, **words))
         return tuple(test for test in both if test.TESTCD)
