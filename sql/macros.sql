@@ -201,6 +201,15 @@ create or replace macro beyond_limits(lowest, highest, sign, lln, uln, times_lln
 create or replace macro excess(lowest, highest, lln, uln, times_lln, times_uln) as
     greatest(lowest - times_uln * uln, times_lln * lln - highest);
 
+-- Of many results the most extreme: HIGH or LOW before NORMAL, the one further beyond its limits, HIGH when equal; NULL
+-- where none could be judged. An aggregate.
+create or replace macro most_extreme(indicator, excess) as case
+        when max(excess) filter (where indicator = 'LOW') > max(excess) filter (where indicator = 'HIGH') then 'LOW'
+        when bool_or(indicator = 'HIGH') then 'HIGH'
+        when bool_or(indicator = 'LOW') then 'LOW'
+        when bool_or(indicator = 'NORMAL') then 'NORMAL'
+    end;
+
 -- == Grading =======================================================================================
 
 -- Where a criterion of derived.lab_criteria cuts: its multiple of a limit or of the baseline, or the number itself,
