@@ -37,6 +37,10 @@ one of its tests did not run; that never counts as passed. Risk: what a fault wo
 the blind; medium, to a table the board reads; low, to the work of a data manager."""
 
 
+Tests = dict[str, dict[str, str]]
+"""Test → node id of each of its cases → outcome."""
+
+
 @dataclass
 class Found:
     """What a run found: node id → requirements it names; node id → its outcome."""
@@ -44,12 +48,12 @@ class Found:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
 
-    def tests(self) -> dict[str, dict[str, list[str]]]:
-        """Return requirement → test → the outcomes of its cases; a test that was collected and not run is there."""
-        tests: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    def tests(self) -> dict[str, Tests]:
+        """Return requirement → its tests; a test that was collected and did not run is there."""
+        tests: dict[str, Tests] = defaultdict(lambda: defaultdict(dict))
         for node, ids in sorted(self.names.items()):
             for requirement in ids:
-                tests[requirement][node.split("[")[0]].append(self.outcomes.get(node, "not run"))
+                tests[requirement][node.split("[")[0]][node] = self.outcomes.get(node, "not run")
         return tests
 
 
@@ -129,20 +133,18 @@ def read_requirements(path: Path = REQUIREMENTS) -> list[dict[str, str]]:
         return list(csv.DictReader(file, strict=True))
 
 
-def result(tests: Mapping[str, list[str]]) -> str:
+def result(tests: Tests) -> str:
     """Return FAILED, NOT TESTED or PASSED, from the outcomes of a requirement's tests."""
-    outcomes = {outcome for cases in tests.values() for outcome in cases}
+    outcomes = {outcome for cases in tests.values() for outcome in cases.values()}
     if "failed" in outcomes:
         return "FAILED"
     return "PASSED" if outcomes == {"passed"} else "NOT TESTED"
 
 
-def complaints(
-    requirements: Iterable[Mapping[str, str]], tests: Mapping[str, Mapping[str, list[str]]]
-) -> list[str]:
+def complaints(requirements: Iterable[Mapping[str, str]], tests: Mapping[str, Tests]) -> list[str]:
     """Return what keeps the requirements from being proven: none, one that failed or did not run, an unknown one."""
     known = [row["id"] for row in requirements]
-    lines = [f"{name}: {said}" for name in known if (said := result(dict(tests.get(name, {})))) != "PASSED"]
+    lines = [f"{name}: {said}" for name in known if (said := result(tests.get(name, {}))) != "PASSED"]
     return lines + [
         f"{name}: named by a test, not in docs/requirements.csv" for name in sorted({*tests} - {*known})
     ]
@@ -155,20 +157,21 @@ def difference(path: Path, text: str) -> list[str]:
     return list(changed)[:30]
 
 
-def page(requirements: Iterable[Mapping[str, str]], tests: Mapping[str, Mapping[str, list[str]]]) -> str:
+def page(requirements: Iterable[Mapping[str, str]], tests: Mapping[str, Tests]) -> str:
     """Return docs/validation.md."""
     rows = list(requirements)
     by_result: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        by_result[result(dict(tests.get(row["id"], {})))].append(row["id"])
-    distinct = {name: cases for found in tests.values() for name, cases in found.items()}
+        by_result[result(tests.get(row["id"], {}))].append(row["id"])
+    names = {name for found in tests.values() for name in found}
+    cases = {node for found in tests.values() for nodes in found.values() for node in nodes}
     lines = ["# Validation", "", NOTE, "", READING, ""]
     lines += [
         "| requirements | passed | failed | not tested | tests | cases of them |",
         "|---|---|---|---|---|---|",
     ]
     counts = [len(by_result[name]) for name in ("PASSED", "FAILED", "NOT TESTED")]
-    cells = [len(rows), *counts, len(distinct), sum(len(cases) for cases in distinct.values())]
+    cells = [len(rows), *counts, len(names), len(cases)]
     lines += ["| " + " | ".join(str(cell) for cell in cells) + " |", ""]
     lines += [f"Requirements that are not proven: {_listed(by_result['FAILED'] + by_result['NOT TESTED'])}."]
     area = ""
@@ -184,7 +187,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _requirement(row: Mapping[str, str], tests: Mapping[str, list[str]]) -> list[str]:
+def _requirement(row: Mapping[str, str], tests: Tests) -> list[str]:
     models = ", ".join(f"`{name}`" for name in row["model"].split())
     lines = [
         f"### {row['id']}: {result(tests)}", "", row["requirement"], "",
@@ -193,9 +196,9 @@ def _requirement(row: Mapping[str, str], tests: Mapping[str, list[str]]) -> list
     return lines + ([_test(name, cases) for name, cases in sorted(tests.items())] or ["- no test"])
 
 
-def _test(name: str, cases: list[str]) -> str:
+def _test(name: str, cases: Mapping[str, str]) -> str:
     """Return one line: the worst outcome, the fact that the test is named after, and the file."""
     path, _, rest = name.partition("::")
     fact = rest.split("::")[-1].removeprefix("test_").replace("_", " ")
     counted = f" ({len(cases)} cases)" if len(cases) > 1 else ""
-    return f"- {min(cases, key=ORDER.index)}: {fact}{counted}, [{Path(path).name}](../{path})"
+    return f"- {min(cases.values(), key=ORDER.index)}: {fact}{counted}, [{Path(path).name}](../{path})"

@@ -79,6 +79,7 @@ def differing(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
+@pytest.mark.requirement("ALL-04")
 @pytest.mark.parametrize("table", CELLS)
 def test_both_sides_have_every_cell_of_the_table_once(db: duckdb.DuckDBPyConnection, table: str) -> None:
     for side in ("ours", "theirs"):
@@ -87,6 +88,7 @@ def test_both_sides_have_every_cell_of_the_table_once(db: duckdb.DuckDBPyConnect
     print(f"{table or 'subjects per arm'}: {CELLS[table]} cells")
 
 
+@pytest.mark.requirement("ALL-04")
 @pytest.mark.parametrize("table", [table for table in CELLS if table != "14-6.04"])
 def test_every_cell_equals_the_published_one_to_eight_decimals(
     db: duckdb.DuckDBPyConnection, table: str
@@ -94,6 +96,7 @@ def test_every_cell_equals_the_published_one_to_eight_decimals(
     assert [cell for cell in differing(db) if cell[0] == table] == []
 
 
+@pytest.mark.requirement("ALL-04")
 def test_shifts_by_visit_differ_in_ten_cells_where_the_pilot_judged_results_without_a_number(
     db: duckdb.DuckDBPyConnection,
 ) -> None:
@@ -126,6 +129,7 @@ def test_those_cells_differ_by_six_records_that_the_pilot_calls_normal_without_a
     assert db.execute(both).fetchone() == (60_373, 0)
 
 
+@pytest.mark.requirement("ALL-04")
 def test_means_and_deviations_equal_those_of_the_published_numbers_in_binary(
     db: duckdb.DuckDBPyConnection,
 ) -> None:
