@@ -186,6 +186,27 @@ create or replace macro new_finding(reading, base, after) as
         else 'U'
     end;
 
+-- == Judging against a cut-off ======================================================================
+-- A value, exact (low = high) or censored (an interval). NULL where the interval holds both answers, or value or
+-- cut-off is unknown. `sign` is the censored result's own: `<5` is below 5, `<=5` may be 5.
+
+-- Whether it is at or above the cut-off.
+create or replace macro reaches(low, high, sign, cutoff) as
+    case
+        when low >= cutoff then true
+        when high < cutoff or (high = cutoff and sign = '<') then false
+    end;
+
+-- Whether it is above the cut-off.
+create or replace macro exceeds(low, high, sign, cutoff) as
+    case
+        when low > cutoff or (low = cutoff and sign = '>') then true
+        when high <= cutoff then false
+    end;
+
+-- Whether any of a group is so: NULL when none surely is and one cannot be told.
+create or replace macro any_is(flag) as case when bool_or(flag) then true when count(*) = count(flag) then false end;
+
 -- == Limits of a result =============================================================================
 
 -- A result against multiples of its limits: HIGH, LOW, or NORMAL between and at them; NULL without value or limits,

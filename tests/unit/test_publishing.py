@@ -243,11 +243,21 @@ def test_a_table_that_no_model_makes_any_more_leaves_the_release(published: Tiny
     sql = (project / "sql").resolve()
     (project / "sql").unlink()
     shutil.copytree(sql, project / "sql")
-    (project / "sql" / "curated" / "admh.sql").unlink()
-    lines = (project / "sql" / "reference" / "dictionary.csv").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if not line.startswith("curated.admh,")]
-    (project / "sql" / "reference" / "dictionary.csv").write_text("".join(kept))
+    model, dictionary = (
+        project / "sql" / "curated" / "spare.sql",
+        project / "sql" / "reference" / "dictionary.csv",
+    )
+    lines = dictionary.read_text().splitlines(keepends=True)
+    spare = [line.replace("admh", "spare", 1) for line in lines if line.startswith("curated.admh,")]
+    model.write_text(
+        (project / "sql" / "curated" / "admh.sql").read_text().replace("curated.admh", "curated.spare")
+    )
+    dictionary.write_text("".join(lines + spare))
+    tables = "select table_name as t from duckdb_tables() where schema_name = 'curated'"
     assert published.run()["new"]
-    tables = published.rows("select table_name as t from duckdb_tables() where schema_name = 'curated'")
-    assert "adcm" in {row["t"] for row in tables}
-    assert "admh" not in {row["t"] for row in tables}
+    assert {"admh", "spare"} <= {row["t"] for row in published.rows(tables)}
+    model.unlink()
+    dictionary.write_text("".join(lines))
+    assert published.run()["new"]
+    assert "admh" in (left := {row["t"] for row in published.rows(tables)})
+    assert "spare" not in left
