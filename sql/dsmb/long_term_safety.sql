@@ -1,7 +1,7 @@
 -- Name:   dsmb.long_term_safety
 -- Label:  Long-term safety before the infusion and in each year after it, all arms pooled
 -- Grain:  one row per PARCAT1, PARAMCD, year
--- Input:  curated.adeg, curated.adlb, curated.adsl, curated.adxr, curated.data_quality, curated.visit_data, reference.t_quantiles, study.analytes, study.visits
+-- Input:  curated.adeg, curated.adlb, curated.adsl, curated.adxr, curated.data_quality, curated.visit_data, reference.t_quantiles, study.analytes, study.assessments, study.visits
 -- Units:  statistics in AVALU; counts of dosed subjects and of rows
 -- Source: layout of Wang 2017 (six years after UC-MSC); 95 % CI by Student's t; newly abnormal = normal at baseline, outside the limits now
 
@@ -30,6 +30,18 @@ dosed as (
     where SAFFL = 'Y'
 ),
 
+-- Readings that the study asks for, or that came.
+readings_of as (
+    select distinct DOMAIN
+    from (
+        select DOMAIN from study.assessments
+        union all
+        select 'EG' as DOMAIN from curated.adeg
+        union all
+        select 'XR' as DOMAIN from curated.adxr
+    ) as named
+),
+
 -- What is looked at: the study's tests of three categories, and two readings.
 params as (
     select
@@ -42,15 +54,25 @@ params as (
     from study.analytes
     where PARCAT1 in ('BLOOD COUNTS', 'LIVER FUNCTION', 'TUMOR MARKERS')
     union all
-    select 'EG' as DOMAIN, 'ECG' as PARCAT1, 'INTP' as PARAMCD, 'ECG reading' as PARAM, null as AVALU, null as SEX
+    select
+        DOMAIN,
+        'ECG' as PARCAT1,
+        'INTP' as PARAMCD,
+        'ECG reading' as PARAM,
+        null as AVALU,
+        null as SEX
+    from readings_of
+    where DOMAIN = 'EG'
     union all
     select
-        'XR' as DOMAIN,
+        DOMAIN,
         'CHEST RADIOGRAPHY' as PARCAT1,
         'CHESTXR' as PARAMCD,
         'Chest radiography reading' as PARAM,
         null as AVALU,
         null as SEX
+    from readings_of
+    where DOMAIN = 'XR'
 ),
 
 -- Of whom a value should be there: before the infusion of every dosed subject, later where the visit asks for it.
