@@ -19,7 +19,7 @@ analysed as (
             partition by c.USUBJID, c.LBTESTCD, p.AVISIT
             order by
                 b.RECORD is not null desc, (v.AVALLO is not null) desc, c.ADT desc nulls last, c.ADTM desc nulls last,
-                c.SEQ desc nulls last, c.LBDTC desc, c.LBSPEC desc, c.LBTPT desc, c.LBREFID desc
+                c.SEQ desc nulls last, c.RECORD desc
         ) = 1
 ),
 
@@ -29,7 +29,7 @@ compared as (
         b.BASE,
         b.BNRIND,
         coalesce(b.RECORD = v.RECORD, false) as IS_BASELINE,
-        v.ADT is not null and coalesce(v.POSITION > b.POSITION, false) as IS_AFTER,
+        v.ADT is not null and coalesce(v.RECORD > b.RECORD, false) as IS_AFTER,
         case
             when IS_BASELINE or (p.baseline_change = 'post_baseline' and not IS_AFTER) then null
             else (v.AVAL - b.BASE)::decimal(20, 8)

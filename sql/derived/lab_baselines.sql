@@ -11,7 +11,6 @@ select
     v.LBTESTCD,
     v.LBSPEC,
     v.RECORD,
-    v.POSITION,
     v.AVAL as BASE,
     v.ANRIND as BNRIND,
     v.NUM as BASE_NUM,
@@ -25,5 +24,5 @@ where
     and case p.baseline_rule when 'visit' then v.VISIT = p.baseline_visit else v.PREDOSE end
 qualify row_number() over (
         partition by v.USUBJID, v.LBTESTCD, v.LBSPEC
-        order by (v.AVALLO is not null) desc, v.POSITION desc
+        order by (v.AVALLO is not null) desc, v.RECORD desc
     ) = 1

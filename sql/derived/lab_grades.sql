@@ -29,7 +29,7 @@ paired as (
         v.HI,
         case
             when v.TRTSDT is null then true
-            when b.POSITION is not null then v.ADT is not null and v.POSITION <= b.POSITION
+            when b.RECORD is not null then v.ADT is not null and v.RECORD <= b.RECORD
             else coalesce(v.PREDOSE, false)
         end as IS_EARLY,
         t.TERM_LOW,

@@ -3,7 +3,7 @@
 -- Grain:  one row per RECORD
 -- Input:  accepted.lb
 -- Units:  NUM, RECORD_LO, RECORD_HI in LBORRESU
--- Source: the export as collected; RECORD is a number that the other models of laboratory results join by
+-- Source: the export as collected; RECORD numbers the records of a subject, test and specimen in time, and joins these models
 
 with
 
@@ -60,7 +60,13 @@ select
     result.NUM,
     low.PLAIN as RECORD_LO,
     high.PLAIN as RECORD_HI,
-    row_number() over () as RECORD
+    -- In time within subject, test and specimen; a missing time comes first.
+    row_number() over (
+        order by
+            c.USUBJID asc nulls first, c.LBTESTCD asc nulls first, c.LBSPEC asc nulls first, d.ADT asc nulls first,
+            d.ADTM asc nulls first, s.SEQ asc nulls first, c.LBDTC asc nulls first, c.LBTPT asc nulls first,
+            c.LBREFID asc nulls first
+    ) as RECORD
 from accepted.lb as c
 left join dates as d on c.LBDTC = d.LBDTC
 left join sequences as s on c.LBSEQ = s.LBSEQ

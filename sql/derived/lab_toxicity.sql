@@ -65,9 +65,7 @@ beside as (
         d.*,
         v.USUBJID,
         v.LBTESTCD,
-        v.LBSPEC,
-        v.POSITION,
-        v.ADT is not null and coalesce(v.POSITION > b.POSITION, false) as IS_AFTER,
+        v.ADT is not null and coalesce(v.RECORD > b.RECORD, false) as IS_AFTER,
         on_treatment(v.ADT, v.PREDOSE, v.TRTSDT, v.TRTEDT, p.on_treatment_days) as ONTRTFL,
         of_baseline.ATOXGRL as BTOXGRL,
         of_baseline.ATOXGRH as BTOXGRH,
@@ -116,7 +114,7 @@ select
             ONTRTFL = 'Y'
             and AT_LEAST_LOW is not null
             and row_number() over (
-                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_LOW desc nulls last, POSITION asc, LBSPEC asc
+                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_LOW desc nulls last, RECORD asc
             ) = 1
             then 'Y'
     end as WGRLFL,
@@ -125,7 +123,7 @@ select
             ONTRTFL = 'Y'
             and AT_LEAST_HIGH is not null
             and row_number() over (
-                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_HIGH desc nulls last, POSITION asc, LBSPEC asc
+                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_HIGH desc nulls last, RECORD asc
             ) = 1
             then 'Y'
     end as WGRHFL

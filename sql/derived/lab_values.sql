@@ -18,19 +18,6 @@ said as (
     cross join study.protocol as p
 ),
 
--- Records of one subject, test and specimen in time; a missing time comes first.
-ordered as (
-    select
-        RECORD,
-        row_number() over (
-            partition by USUBJID, LBTESTCD, LBSPEC
-            order by
-                ADT nulls first, ADTM nulls first, SEQ nulls first, LBDTC nulls first, LBTPT nulls first,
-                LBREFID nulls first
-        ) as POSITION
-    from derived.lab_records
-),
-
 -- The limits in force, still in the record's units; the factor to the study's unit; the subject's first dose.
 placed as (
     select
@@ -45,7 +32,6 @@ placed as (
         c.HAS_RESULT,
         c.SIGN,
         c.NUM,
-        o.POSITION,
         s.TRTSDT,
         s.TRTEDT,
         u.factor,
@@ -59,7 +45,6 @@ placed as (
         -- A same-day sample is before the dose when both times say so, or else when time point or visit does.
         before_dose(c.ADT, c.ADTM, s.TRTSDT, s.TRTSDTM, t.SAYS_PREDOSE) as PREDOSE
     from derived.lab_records as c
-    inner join ordered as o on c.RECORD = o.RECORD
     inner join said as t on c.LBTPT is not distinct from t.LBTPT and c.VISIT is not distinct from t.VISIT
     left join curated.adsl as s on c.USUBJID = s.USUBJID
     left join study.analytes as a on c.LBTESTCD = a.LBTESTCD
