@@ -91,5 +91,5 @@ def msc(folder: Path, *words: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "msc_pipeline.cli", words[0], "--study", STUDY, *words[1:]]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MSC_")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), f"{words[0]}: {done.returncode}, {done.stderr}"
     return dict(json.loads(done.stdout))
