@@ -3,7 +3,7 @@
 -- Grain:  one row per AESI
 -- Input:  curated.adae, curated.adsl, curated.data_quality, study.special_interest
 -- Units:  counts of events, subjects and rows; percent of expected; first_day in study days
--- Source: curated.adae, TRTEMFL = Y; safety.events of the study; what could be an infusion reaction counts as one
+-- Source: curated.adae, TRTEMFL = Y; safety.events of the study; what the dates (INFRFL) or missing codes cannot tell is no event
 
 with
 
@@ -31,18 +31,40 @@ categories as (
     group by name
 ),
 
--- An event can be of several categories. One that is not coded can be of any: EVERY is then each category.
-events as (
+-- Events that a list names; of the others in a category of infusion reactions, only the dates can say whether they are.
+listed as (
+    select distinct
+        e.SRC_SHA256,
+        e.SRC_ROW,
+        i.name as AESI
+    from curated.adae as e
+    inner join study.special_interest as i
+        on
+            (i.kind = 'SOC' and i.term = upper(trim(coalesce(e.AESOC, e.AEBODSYS))))
+            or (i.kind = 'TERM' and i.term = upper(trim(coalesce(e.AEDECOD, e.AELLT, e.AETERM))))
+),
+
+-- One row per event and category: it can be of several. One that is not coded can be of each.
+found as (
     select
-        USUBJID,
-        unnest(AESI) as AESI,
-        'Y' as ANSWER,
-        ASERFL,
-        ATOXGR,
-        AREL,
-        ASTDY
+        *,
+        unnest(AESI) as CATEGORY
     from curated.adae
     where TRTEMFL = 'Y'
+),
+
+events as (
+    select
+        e.USUBJID,
+        e.CATEGORY as AESI,
+        case when e.INFRFL = 'U' and i.AESI is null then 'U' else 'Y' end as ANSWER,
+        e.ASERFL,
+        e.ATOXGR,
+        e.AREL,
+        e.ASTDY
+    from found as e
+    left join listed as i
+        on e.SRC_SHA256 is not distinct from i.SRC_SHA256 and e.SRC_ROW = i.SRC_ROW and e.CATEGORY = i.AESI
     union all
     select
         e.USUBJID,
@@ -64,10 +86,10 @@ per_subject as (
         any_value(d.SENT) as SENT,
         coalesce(max(e.ANSWER), 'N') as ANSWER,
         count(*) filter (where e.ANSWER = 'Y') as EVENTS,
-        coalesce(bool_or(e.ASERFL = 'Y'), false) as IS_SERIOUS,
-        coalesce(bool_or(e.ATOXGR >= 3), false) as IS_SEVERE,
-        coalesce(bool_or(e.AREL <> 'NOT RELATED'), false) as IS_RELATED,
-        min(e.ASTDY) as FIRST_DAY
+        coalesce(bool_or(e.ANSWER = 'Y' and e.ASERFL = 'Y'), false) as IS_SERIOUS,
+        coalesce(bool_or(e.ANSWER = 'Y' and e.ATOXGR >= 3), false) as IS_SEVERE,
+        coalesce(bool_or(e.ANSWER = 'Y' and e.AREL <> 'NOT RELATED'), false) as IS_RELATED,
+        min(e.ASTDY) filter (where e.ANSWER = 'Y') as FIRST_DAY
     from categories as c
     cross join dosed as d
     left join events as e on c.AESI = e.AESI and d.USUBJID = e.USUBJID

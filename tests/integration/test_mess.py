@@ -69,6 +69,46 @@ def test_no_text_of_the_release_names_an_arm(messy: Messy) -> None:
         assert messy.curated(asked) == [(0,)]
 
 
+SAME = {
+    "events": (
+        "select events, subjects from dsmb.ae_overview where category = 'ANY'",
+        "select events, subjects from dsmb.ae_by_grade where AESOC = 'ALL'",
+    ),
+    "first events": (
+        "select sum(events), sum(subjects) from dsmb.ae_summary",
+        "select count(*), count(AOCCPFL) from curated.adae where TRTEMFL = 'Y'",
+    ),
+    "first events of a class": (
+        "select sum(events), sum(subjects) from dsmb.ae_by_grade where AEDECOD = 'ALL' and AESOC <> 'ALL'",
+        "select count(*), count(AOCCSFL) from curated.adae where TRTEMFL = 'Y'",
+    ),
+    "terms": (
+        "select AESOC, AEDECOD, subjects, percent, severe_subjects from dsmb.ae_summary order by all",
+        "select AESOC, AEDECOD, subjects, percent, grade_3_or_more from dsmb.ae_by_grade"
+        " where AEDECOD <> 'ALL' order by all",
+    ),
+    "infusion reactions": (
+        "select subjects from dsmb.ae_overview where category = 'INFUSION REACTION'",
+        "select reaction_subjects from dsmb.infusions where SITEID = 'ALL'",
+    ),
+    "infusions": (
+        "select sum(expected), sum(received), sum(gradable) from dsmb.infusions where SITEID <> 'ALL'",
+        "select expected, received, gradable from dsmb.infusions where SITEID = 'ALL'",
+    ),
+    "deaths": (
+        "select count(*) from dsmb.deaths where SAFFL is not null",
+        "select count(*) from curated.adsl where DTHFL = 'Y'",
+    ),
+}
+"""Two tables, one number."""
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_tables_of_the_board_agree(messy: Messy, what: str) -> None:
+    one, other = (messy.curated(sql) for sql in SAME[what])
+    assert one == other
+
+
 def test_the_truth_is_not_in_the_landing_folder(messy: Messy) -> None:
     names = {path.name for path in messy.settings.landing.rglob("*")}
     assert not any("truth" in name for name in names)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from msc_pipeline.safety import Safety
 from msc_pipeline.safety.boundaries import (
     Boundary,
     beta_binomial,
@@ -189,6 +190,14 @@ def test_a_wrong_value_is_refused_naming_the_field(wrong: dict[str, Any], field:
 def test_a_rule_is_named_once() -> None:
     with pytest.raises(ValidationError, match="rules"):
         Stopping.model_validate({"rules": [RULE, RULE]})
+
+
+def test_a_rule_on_a_category_that_the_study_does_not_list_is_refused() -> None:
+    rule = {**RULE, "event": "SPECIAL INTEREST", "special_interest": "malignancy"}
+    with pytest.raises(ValidationError, match="special_interest names no category of events: malignancy"):
+        Safety.model_validate({"stopping": {"rules": [rule]}})
+    listed = {"name": "malignancy", "socs": ["Neoplasms"], "source": "assumption"}
+    Safety.model_validate({"stopping": {"rules": [rule]}, "events": {"special_interest": [listed]}})
 
 
 def test_a_study_that_says_nothing_has_empty_tables() -> None:

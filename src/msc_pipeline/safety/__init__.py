@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import model_validator
+
 from msc_pipeline.safety.activity import Activity
 from msc_pipeline.safety.eligibility import Eligibility
 from msc_pipeline.safety.events import Events
@@ -31,6 +33,13 @@ class Safety(Frozen):
     events: Events = Events()
     activity: Activity = Activity()
     stopping: Stopping = Stopping()
+
+    @model_validator(mode="after")
+    def _categories_known(self) -> Safety:
+        known = {"", *(category.name for category in self.events.special_interest)}
+        if unknown := sorted({rule.special_interest for rule in self.stopping.rules} - known):
+            raise ValueError(f"stopping: special_interest names no category of events: {', '.join(unknown)}")
+        return self
 
     def relations(self) -> dict[str, pa.Table]:
         """Return the tables of every topic by name."""
