@@ -53,12 +53,13 @@ rises as (
 -- Days on which none of the ALT and AST measured was raised.
 calm as (
     select
-        USUBJID,
-        ADT
-    from derived.liver
-    where IS_TRANSAMINASE and ADT is not null
-    group by USUBJID, ADT
-    having not any_is(RAISED)
+        l.USUBJID,
+        l.ADT
+    from derived.liver as l
+    semi join rises as r on l.USUBJID = r.USUBJID
+    where l.IS_TRANSAMINASE and l.ADT is not null
+    group by l.USUBJID, l.ADT
+    having not any_is(l.RAISED)
 ),
 
 -- A case is over with a calm day on or after its bilirubin; a rise after that day begins the next case.
@@ -104,11 +105,17 @@ cases as (
         ) = 1
 ),
 
--- The highest ALT, AST and ALP of each day.
+-- The results of the day on which a case begins.
+same_day as (
+    select l.*
+    from derived.liver as l
+    semi join cases as c on l.USUBJID = c.USUBJID and l.ADT = c.ADT
+),
+
+-- The highest of them by test.
 highest as (
     select *
-    from derived.liver
-    where ADT is not null
+    from same_day
     qualify row_number() over (
             partition by USUBJID, PARAMCD, ADT
             order by OF_ULN desc nulls last, VALUE desc nulls last, SRC_SHA256 asc, SRC_ROW asc
@@ -123,8 +130,8 @@ alp_days as (
         any_is(RAISED) as IS_HIGH,
         any_is(not RAISED) as IS_BELOW,
         count(ANRHI) as LIMITS
-    from derived.liver
-    where PARAMCD = 'ALP' and ADT is not null
+    from same_day
+    where PARAMCD = 'ALP'
     group by USUBJID, ADT
 )
 

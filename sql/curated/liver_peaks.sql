@@ -9,7 +9,19 @@ with
 
 results as (
     select
-        l.*,
+        l.STUDYID,
+        l.SITEID,
+        l.USUBJID,
+        l.PARAMCD,
+        l.ADT,
+        l.FIRST_DAY,
+        l.OF_ULN,
+        l.OF_BASE,
+        l.LOW,
+        l.HIGH,
+        l.SIGN,
+        l.ANRHI,
+        l.BASE,
         case when l.IS_TRANSAMINASE then 'TRANSAMINASE' else l.PARAMCD end as TEST,
         case when l.IS_TRANSAMINASE then cut.edish_transaminase else cut.edish_bilirubin end as EDISH,
         case when l.IS_TRANSAMINASE then cut.mdish_transaminase else cut.mdish_bilirubin end as MDISH
@@ -25,7 +37,7 @@ on_limit as (
     where OF_ULN is not null
     qualify row_number() over (
             partition by USUBJID, PARAMCD
-            order by OF_ULN desc, FIRST_DAY asc, ADT asc nulls last, SRC_SHA256 asc, SRC_ROW asc
+            order by OF_ULN desc, FIRST_DAY asc, ADT asc nulls last
         ) = 1
 ),
 
@@ -35,7 +47,7 @@ on_baseline as (
     where OF_BASE is not null
     qualify row_number() over (
             partition by USUBJID, PARAMCD
-            order by OF_BASE desc, FIRST_DAY asc, ADT asc nulls last, SRC_SHA256 asc, SRC_ROW asc
+            order by OF_BASE desc, FIRST_DAY asc, ADT asc nulls last
         ) = 1
 ),
 

@@ -7,14 +7,24 @@
 
 with recursive
 
--- Comparable samples by day: of several the rise, and the highest.
-samples as (
-    select *
+risen as (
+    select distinct
+        USUBJID,
+        PARAMCD,
+        SPEC
     from derived.markers
-    where JUDGED in ('RISE', 'NO RISE') and OTHER = '' and ADT is not null
+    where JUDGED = 'RISE'
+),
+
+-- Comparable samples by day, of subjects with any rise: of several the rise, and the highest.
+samples as (
+    select m.*
+    from derived.markers as m
+    inner join risen as r on m.USUBJID = r.USUBJID and m.PARAMCD = r.PARAMCD and m.SPEC = r.SPEC
+    where m.JUDGED in ('RISE', 'NO RISE') and m.OTHER = '' and m.ADT is not null
     qualify row_number() over (
-            partition by USUBJID, PARAMCD, SPEC, ADT
-            order by JUDGED = 'RISE' desc, AVALLO desc, SRC_SHA256 asc, SRC_ROW asc
+            partition by m.USUBJID, m.PARAMCD, m.SPEC, m.ADT
+            order by m.JUDGED = 'RISE' desc, m.AVALLO desc, m.SRC_SHA256 asc, m.SRC_ROW asc
         ) = 1
 ),
 

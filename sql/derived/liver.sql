@@ -7,10 +7,40 @@
 
 with
 
+-- The tests that tell of the liver.
+tests as (
+    select unnest(['ALT', 'AST', 'ALP', 'BILI']) as PARAMCD
+    union
+    select companion as PARAMCD
+    from study.liver_triggers
+    where companion is not null
+),
+
 -- Blood results of subjects with a first dose. A partial date is the days it may mean.
 dated as (
     select
-        l.*,
+        l.STUDYID,
+        l.SITEID,
+        l.USUBJID,
+        l.PARAMCD,
+        l.VISIT,
+        l.AVISIT,
+        l.AVISITN,
+        l.ADT,
+        l.ADY,
+        l.AVAL,
+        l.AVALLO,
+        l.AVALHI,
+        l.ANRHI,
+        l.BASE,
+        l.BNRIND,
+        l.PENDFL,
+        l.LBSPEC,
+        l.LBDTC,
+        l.LBTPT,
+        l.LBREFID,
+        l.SRC_SHA256,
+        l.SRC_ROW,
         s.TRTSDT,
         censoring(l.AVALC) as SIGN,
         coalesce(l.ADT, greatest(iso_earliest(l.LBDTC), s.TRTSDT), s.TRTSDT) as FIRST_DAY,
@@ -20,20 +50,22 @@ dated as (
             l.ADTM,
             s.TRTSDT,
             s.TRTSDTM,
-            coalesce(regexp_matches(l.LBTPT, p.baseline_predose), false)
-            or coalesce(regexp_matches(l.VISIT, p.baseline_predose), false)
+            case
+                when l.ADT = s.TRTSDT
+                    then
+                        coalesce(regexp_matches(l.LBTPT, p.baseline_predose), false)
+                        or coalesce(regexp_matches(l.VISIT, p.baseline_predose), false)
+            end
         ) as PREDOSE
     from curated.adlb as l
+    inner join tests as t on l.PARAMCD = t.PARAMCD
     inner join curated.adsl as s on l.USUBJID = s.USUBJID
     cross join study.protocol as p
     where
         s.TRTSDT is not null
         and coalesce(l.LBSPEC, '') <> 'URINE'
         and l.AVALC is not null
-        and (
-            l.PARAMCD in ('ALT', 'AST', 'ALP', 'BILI')
-            or l.PARAMCD in (select t.companion from study.liver_triggers as t)
-        )
+        and l.ABLFL is null
 )
 
 select
@@ -75,4 +107,4 @@ select
     d.SRC_ROW
 from dated as d
 cross join study.liver as cut
-where d.ABLFL is null and not coalesce(d.PREDOSE, d.LAST_DAY < d.TRTSDT)
+where not coalesce(d.PREDOSE, d.LAST_DAY < d.TRTSDT)

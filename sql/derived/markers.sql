@@ -24,7 +24,34 @@ assays as (
 -- Measured results of the markers that are followed, in subjects with a first dose.
 results as (
     select
-        l.*,
+        l.STUDYID,
+        l.SITEID,
+        l.USUBJID,
+        l.PARAMCD,
+        l.PARAM,
+        l.VISIT,
+        l.AVISIT,
+        l.AVISITN,
+        l.ADT,
+        l.ADTM,
+        l.ADY,
+        l.AVAL,
+        l.AVALC,
+        l.AVALLO,
+        l.AVALHI,
+        l.AVALU,
+        l.ANRHI,
+        l.RANGESRC,
+        l.R2ANRHI,
+        l.BNRIND,
+        l.ABLFL,
+        l.PENDFL,
+        l.LBSPEC,
+        l.LBDTC,
+        l.LBTPT,
+        l.LBREFID,
+        l.SRC_SHA256,
+        l.SRC_ROW,
         m.ratio,
         m.repeat_days,
         assay.LBMETHOD,
@@ -37,8 +64,12 @@ results as (
                 l.ADTM,
                 s.TRTSDT,
                 s.TRTSDTM,
-                coalesce(regexp_matches(l.LBTPT, p.baseline_predose), false)
-                or coalesce(regexp_matches(l.VISIT, p.baseline_predose), false)
+                case
+                    when l.ADT = s.TRTSDT
+                        then
+                            coalesce(regexp_matches(l.LBTPT, p.baseline_predose), false)
+                            or coalesce(regexp_matches(l.VISIT, p.baseline_predose), false)
+                end
             ),
             iso_latest(l.LBDTC) < s.TRTSDT,
             false
