@@ -122,12 +122,14 @@ def _check_words(
 
 
 def comment(connection: duckdb.DuckDBPyConnection, database: str, dictionary: Dictionary) -> None:
-    """Write every label of the dictionary as a COMMENT into the database."""
+    """Write every label of the dictionary as a COMMENT into the database; one by one each would be synced to disk."""
+    connection.execute("begin transaction")
     for table, entries in dictionary.columns.items():
         connection.execute(f"comment on table {database}.{table} is {_text(dictionary.labels[table])}")
         for entry in entries:
             name = f'{database}.{table}."{entry.name}"'
             connection.execute(f"comment on column {name} is {_text(entry.comment)}")
+    connection.execute("commit")
 
 
 def _text(value: str) -> str:

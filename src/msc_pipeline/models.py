@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 import graphlib
+import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from msc_pipeline.study import Study
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 HEADER = ("Name", "Label", "Grain", "Input", "Units", "Source")
 GRAIN = re.compile(r"one row per ((?:\w+, )*\w+)")
@@ -240,10 +243,16 @@ def _parse(path: Path, schema: str) -> Model:
     )
 
 
+@lru_cache(maxsize=1)
+def _parser(_process: int) -> duckdb.DuckDBPyConnection:
+    """Return a connection that only parses: opening one for every model takes longer than parsing them all."""
+    return connect(1)
+
+
 @lru_cache(maxsize=1024)
 def _relations(sql: str, place: str) -> tuple[str, ...]:
     """Return the qualified names that one select reads, from the engine's own parse tree."""
-    with connect(1) as connection:
+    with _parser(os.getpid()).cursor() as connection:
         row = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {}
     if tree.get("error", True) or len(tree["statements"]) != 1:
@@ -290,23 +299,29 @@ def _levels(order: graphlib.TopologicalSorter[str]) -> Iterator[str]:
 
 
 def _load_reference(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    table = _reference(path.read_bytes().decode("utf-8", "replace"), path.stem)
+    load_tables(connection, "reference", {path.stem: table})
+    if path.stem == "units":
+        connection.execute(f"alter table reference.units alter factor type {FACTOR}")
+
+
+@lru_cache(maxsize=64)
+def _reference(text: str, stem: str) -> pa.Table:
+    """Return one reference table, read once per process: every step loads them all anew."""
     import pyarrow as pa
 
-    place = f"sql/reference/{path.name}"
-    with path.open(encoding="utf-8", newline="") as file:
-        try:
-            names, *rows = list(csv.reader(file, strict=True))
-        except (csv.Error, ValueError):
-            raise ConfigError("REFERENCE_INVALID", f"{place}: not a CSV file with a header") from None
+    place = f"sql/reference/{stem}.csv"
+    try:
+        names, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (csv.Error, ValueError):
+        raise ConfigError("REFERENCE_INVALID", f"{place}: not a CSV file with a header") from None
     if bad := [number for number, row in enumerate(rows, 2) if len(row) != len(names)]:
         raise ConfigError("REFERENCE_INVALID", f"{place}: row {bad[0]} has another number of cells")
     cells = zip(*rows, strict=True) if rows else [()] * len(names)
     columns = {n: pa.array([c or None for c in cs], pa.string()) for n, cs in zip(names, cells, strict=True)}
-    if path.stem == "units" and not _exact(columns.get("factor")):
+    if stem == "units" and not _exact(columns.get("factor")):
         raise ConfigError("REFERENCE_INVALID", f"{place}: every factor must be a positive {FACTOR}")
-    load_tables(connection, "reference", {path.stem: pa.table(columns)})
-    if path.stem == "units":
-        connection.execute(f"alter table reference.units alter factor type {FACTOR}")
+    return pa.table(columns)
 
 
 def _exact(factors: Any) -> bool:
