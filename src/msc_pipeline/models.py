@@ -202,7 +202,8 @@ class reported:  # noqa: N801 - reads as a word after `with`
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         import duckdb
 
-        if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+        # A commit that cannot be written is told as a TransactionException: nobody else writes to our engines.
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException | duckdb.TransactionException):
             raise TransientError("MODEL_RESOURCES", f"{self.place}: {type(error).__name__}") from None
         if isinstance(error, duckdb.Error):
             raise self.kind(self.code, f"{self.place}: {type(error).__name__}") from None
