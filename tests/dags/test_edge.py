@@ -194,7 +194,9 @@ STUBBORN = """
 import os, sys
 from pathlib import Path
 from msc_airflow.processes import Processes
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 with Processes(Path(sys.argv[1])) as group:
     script = "trap '' INT; setsid sh -c \\"trap '' INT TERM; sleep 600\\" & sleep 600"
     group.start("service", ["/bin/sh", "-c", script], dict(os.environ))
