@@ -11,14 +11,14 @@ import csv
 import graphlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from msc_pipeline import cdisc
 from msc_pipeline.errors import ConfigError, IntegrityError, PermanentError, TransientError
@@ -111,7 +111,8 @@ def load_models(project: Path, *schemas: str) -> tuple[Model, ...]:
     paths = [
         (path, schema) for schema in schemas for path in sorted((project / "sql" / schema).glob("*.sql"))
     ]
-    found = [_parse(path, schema) for path, schema in paths]
+    with _Parser() as parser:
+        found = [_parse(path, schema, parser) for path, schema in paths]
     models = {model.name: model for model in found}
     for model in found:
         if missing := [name for name in model.inputs if not _exists(project, name)]:
@@ -213,7 +214,7 @@ def _invalid(place: str, what: str) -> ConfigError:
     return ConfigError("MODEL_INVALID", f"{place}: {what}")
 
 
-def _parse(path: Path, schema: str) -> Model:
+def _parse(path: Path, schema: str, parser: _Parser) -> Model:
     place = f"sql/{schema}/{path.name}"
     lines = path.read_text(encoding="utf-8").splitlines()
     header: dict[str, str] = {}
@@ -231,7 +232,7 @@ def _parse(path: Path, schema: str) -> Model:
         raise _invalid(place, "Grain must read `one row per A, B, C`")
     sql = "\n".join(lines[len(HEADER) :]).strip().removesuffix(";")
     inputs = tuple(sorted(name.strip() for name in header["Input"].split(",")))
-    if inputs != (read := _relations(sql, place)):
+    if inputs != (read := parser.relations(sql, place)):
         raise _invalid(place, f"Input must be `{', '.join(read)}`, what the query reads")
     return Model(
         name=header["Name"],
@@ -244,17 +245,37 @@ def _parse(path: Path, schema: str) -> Model:
     )
 
 
-@lru_cache(maxsize=1)
-def _parser(_process: int) -> duckdb.DuckDBPyConnection:
-    """Return a connection that only parses: opening one for every model takes longer than parsing them all."""
-    return connect(1)
+_READ: dict[str, tuple[str, ...]] = {}
+"""Query → the relations it reads, of every query parsed in this process."""
 
 
-@lru_cache(maxsize=1024)
-def _relations(sql: str, place: str) -> tuple[str, ...]:
+class _Parser:
+    """One connection for all queries that are new to this process: opening one for each takes longer than parsing.
+
+    It is closed at the end, since a process that may fork must hold no engine.
+    """
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def relations(self, sql: str, place: str) -> tuple[str, ...]:
+        """Return the qualified names that one select reads."""
+        if sql not in _READ:
+            self._connection = self._connection or self._open.enter_context(connect(1))
+            _READ[sql] = _relations(self._connection, sql, place)
+        return _READ[sql]
+
+
+def _relations(connection: duckdb.DuckDBPyConnection, sql: str, place: str) -> tuple[str, ...]:
     """Return the qualified names that one select reads, from the engine's own parse tree."""
-    with _parser(os.getpid()).cursor() as connection:
-        row = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchone()
+    row = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchone()
     tree = json.loads(row[0]) if row else {}
     if tree.get("error", True) or len(tree["statements"]) != 1:
         raise _invalid(place, "the query must be one select")
