@@ -321,20 +321,20 @@ def _levels(order: graphlib.TopologicalSorter[str]) -> Iterator[str]:
 
 
 def _load_reference(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    table = _reference(path.read_bytes().decode("utf-8", "replace"), path.stem)
+    table = _reference(path.read_bytes(), path.stem)
     load_tables(connection, "reference", {path.stem: table})
     if path.stem == "units":
         connection.execute(f"alter table reference.units alter factor type {FACTOR}")
 
 
 @lru_cache(maxsize=64)
-def _reference(text: str, stem: str) -> pa.Table:
+def _reference(content: bytes, stem: str) -> pa.Table:
     """Return one reference table, read once per process: every step loads them all anew."""
     import pyarrow as pa
 
     place = f"sql/reference/{stem}.csv"
     try:
-        names, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        names, *rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
     except (csv.Error, ValueError):
         raise ConfigError("REFERENCE_INVALID", f"{place}: not a CSV file with a header") from None
     if bad := [number for number, row in enumerate(rows, 2) if len(row) != len(names)]:

@@ -188,6 +188,13 @@ def test_a_reference_that_is_not_a_table_is_refused(tmp_path: Path, text: str) -
         models.install(connection, tmp_path)
 
 
+def test_a_reference_that_is_not_utf_8_is_refused_and_not_read_with_other_letters(tmp_path: Path) -> None:
+    put_reference(tmp_path, "codes", "a\n1\n")
+    (tmp_path / "sql/reference/codes.csv").write_bytes("a\nµmol\n".encode("latin-1"))
+    with models.connect(1) as connection, pytest.raises(ConfigError, match=r"codes\.csv"):
+        models.install(connection, tmp_path)
+
+
 def test_a_macro_that_does_not_parse_is_refused(tmp_path: Path) -> None:
     put_reference(tmp_path, "codes", "a\n1\n")
     (tmp_path / "sql/macros.sql").write_text("create macro nonsense", encoding="utf-8")
