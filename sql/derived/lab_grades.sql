@@ -22,7 +22,9 @@ terms as (
 paired as (
     select
         v.RECORD,
+        v.USUBJID,
         v.LBTESTCD,
+        v.ONTRTFL,
         v.SIGN,
         v.NUM,
         v.LO,
@@ -36,7 +38,9 @@ paired as (
         t.TERM_HIGH,
         k.* exclude (LBTESTCD, unit),
         case when k.corrected_by is null then 0 else k.corrected_slope * (k.corrected_at - a.MEASURED) end as CORRECTION,
+        b.RECORD as BASE_RECORD,
         b.BASE_SIGN,
+        v.ADT is not null and coalesce(v.RECORD > b.RECORD, false) as IS_AFTER,
         try((b.BASE_NUM * kb.high_factor)::decimal(30, 12)) as BASE_NUM,
         try((b.BASE_HI * kb.high_factor)::decimal(30, 12)) as BASE_ULN
     from derived.lab_values as v
@@ -111,7 +115,12 @@ tested as (
 scaled as (
     select
         RECORD,
+        USUBJID,
+        LBTESTCD,
+        ONTRTFL,
+        BASE_RECORD,
         IS_EARLY,
+        IS_AFTER,
         TERM_LOW,
         TERM_HIGH,
         base_when,

@@ -50,7 +50,22 @@ numbers as (
 )
 
 select
-    c.*,
+    c.STUDYID,
+    c.SITEID,
+    c.USUBJID,
+    c.LBTESTCD,
+    c.LBTEST,
+    c.LBSPEC,
+    c.LBMETHOD,
+    c.LBORRES,
+    c.LBORRESU,
+    c.LBTPT,
+    c.LBREFID,
+    c.VISIT,
+    c.LBDTC,
+    c.PENDFL,
+    c.SRC_SHA256,
+    c.SRC_ROW,
     d.ADT,
     d.ADTM,
     s.SEQ,

@@ -1,7 +1,7 @@
 -- Name:   derived.lab_toxicity
 -- Label:  CTCAE grades of laboratory results: as far as they can be told, beside that of the baseline, and the worst of a subject
 -- Grain:  one row per RECORD
--- Input:  derived.lab_baselines, derived.lab_grades, derived.lab_values, study.protocol
+-- Input:  derived.lab_grades
 -- Units:  grades 0 to 4
 -- Source: NCI CTCAE v5.0
 
@@ -63,20 +63,29 @@ decided as (
 beside as (
     select
         d.*,
-        v.USUBJID,
-        v.LBTESTCD,
-        v.ADT is not null and coalesce(v.RECORD > b.RECORD, false) as IS_AFTER,
-        on_treatment(v.ADT, v.PREDOSE, v.TRTSDT, v.TRTEDT, p.on_treatment_days) as ONTRTFL,
         of_baseline.ATOXGRL as BTOXGRL,
         of_baseline.ATOXGRH as BTOXGRH,
         coalesce(d.ATOXGRL, nullif(d.ATOXLLO, 0)) as AT_LEAST_LOW,
         coalesce(d.ATOXGRH, nullif(d.ATOXHLO, 0)) as AT_LEAST_HIGH
     from decided as d
-    cross join study.protocol as p
-    inner join derived.lab_values as v on d.RECORD = v.RECORD
-    left join derived.lab_baselines as b
-        on v.USUBJID = b.USUBJID and v.LBTESTCD = b.LBTESTCD and v.LBSPEC is not distinct from b.LBSPEC
-    left join decided as of_baseline on b.RECORD = of_baseline.RECORD
+    left join (
+        select
+            RECORD,
+            ATOXGRL,
+            ATOXGRH
+        from decided
+        where RECORD = BASE_RECORD
+    ) as of_baseline on d.BASE_RECORD = of_baseline.RECORD
+),
+
+-- The first of the worst results on treatment, on each scale.
+worst as (
+    select
+        arg_max(RECORD, row(AT_LEAST_LOW, -RECORD)) filter (where AT_LEAST_LOW is not null) as LOW_RECORD,
+        arg_max(RECORD, row(AT_LEAST_HIGH, -RECORD)) filter (where AT_LEAST_HIGH is not null) as HIGH_RECORD
+    from beside
+    where ONTRTFL = 'Y'
+    group by USUBJID, LBTESTCD
 )
 
 select
@@ -108,23 +117,8 @@ select
             )
             then 'Y'
     end as WORSEFL,
-    -- The first of the worst results on treatment.
-    case
-        when
-            ONTRTFL = 'Y'
-            and AT_LEAST_LOW is not null
-            and row_number() over (
-                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_LOW desc nulls last, RECORD asc
-            ) = 1
-            then 'Y'
-    end as WGRLFL,
-    case
-        when
-            ONTRTFL = 'Y'
-            and AT_LEAST_HIGH is not null
-            and row_number() over (
-                partition by USUBJID, LBTESTCD, ONTRTFL order by AT_LEAST_HIGH desc nulls last, RECORD asc
-            ) = 1
-            then 'Y'
-    end as WGRHFL
-from beside
+    case when low.LOW_RECORD is not null then 'Y' end as WGRLFL,
+    case when high.HIGH_RECORD is not null then 'Y' end as WGRHFL
+from beside as b
+left join worst as low on b.RECORD = low.LOW_RECORD
+left join worst as high on b.RECORD = high.HIGH_RECORD

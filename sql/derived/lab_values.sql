@@ -21,17 +21,7 @@ said as (
 -- The limits in force, still in the record's units; the factor to the study's unit; the subject's first dose.
 placed as (
     select
-        c.RECORD,
-        c.USUBJID,
-        c.LBTESTCD,
-        c.LBSPEC,
-        c.LBDTC,
-        c.LBORRESU,
-        c.VISIT,
-        c.ADT,
-        c.HAS_RESULT,
-        c.SIGN,
-        c.NUM,
+        c.* exclude (RECORD_LO, RECORD_HI),
         s.TRTSDT,
         s.TRTEDT,
         u.factor,
@@ -75,18 +65,20 @@ standardised as (
 
 -- A censored value is an interval, and the indicator is decided over all of it.
 select
-    * exclude (VALUE),
-    case when SIGN is null then VALUE end as AVAL,
-    case when SIGN in ('<', '<=') and VALUE is not null then 0 else VALUE end::decimal(20, 8) as AVALLO,
-    case when SIGN is null or SIGN in ('<', '<=') then VALUE end as AVALHI,
+    s.* exclude (VALUE),
+    on_treatment(s.ADT, s.PREDOSE, s.TRTSDT, s.TRTEDT, p.on_treatment_days) as ONTRTFL,
+    case when s.SIGN is null then s.VALUE end as AVAL,
+    case when s.SIGN in ('<', '<=') and s.VALUE is not null then 0 else s.VALUE end::decimal(20, 8) as AVALLO,
+    case when s.SIGN is null or s.SIGN in ('<', '<=') then s.VALUE end as AVALHI,
     case
-        when NUM is null or RANGESRC is null then null
-        when SIGN is null then case when NUM < LO then 'LOW' when NUM > HI then 'HIGH' else 'NORMAL' end
-        when SIGN = '<' and NUM <= LO then 'LOW'
-        when SIGN = '<=' and NUM < LO then 'LOW'
-        when SIGN = '>' and NUM >= HI then 'HIGH'
-        when SIGN = '>=' and NUM > HI then 'HIGH'
-        when SIGN in ('<', '<=') and coalesce(LO, 0) <= 0 and coalesce(HI, NUM) >= NUM then 'NORMAL'
-        when SIGN in ('>', '>=') and HI is null and NUM >= LO then 'NORMAL'
+        when s.NUM is null or s.RANGESRC is null then null
+        when s.SIGN is null then case when s.NUM < s.LO then 'LOW' when s.NUM > s.HI then 'HIGH' else 'NORMAL' end
+        when s.SIGN = '<' and s.NUM <= s.LO then 'LOW'
+        when s.SIGN = '<=' and s.NUM < s.LO then 'LOW'
+        when s.SIGN = '>' and s.NUM >= s.HI then 'HIGH'
+        when s.SIGN = '>=' and s.NUM > s.HI then 'HIGH'
+        when s.SIGN in ('<', '<=') and coalesce(s.LO, 0) <= 0 and coalesce(s.HI, s.NUM) >= s.NUM then 'NORMAL'
+        when s.SIGN in ('>', '>=') and s.HI is null and s.NUM >= s.LO then 'NORMAL'
     end as ANRIND
-from standardised
+from standardised as s
+cross join study.protocol as p

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -114,7 +115,7 @@ def make_tables(
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
         making = _making(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
-        _accept(connection, desk, site, {name for model in making.values() for name in model.inputs})
+        _accept(connection, desk, site, Counter(name for model in making.values() for name in model.inputs))
         connection.execute("create schema curated; create schema derived")
         for name, inputs in plan.items():
             if name.startswith(DERIVED):
@@ -148,10 +149,10 @@ def _making(desk: Desk, stale: list[str]) -> dict[str, models.Model]:
     return making
 
 
-def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, reads: set[str]) -> None:
+def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, readers: Counter[str]) -> None:
     """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`.
 
-    A domain that some model reads is a table, so that it is put together once.
+    A domain that several models read is a table, so that it is put together once.
     """
     import pyarrow as pa
 
@@ -164,7 +165,7 @@ def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, reads:
         name = f"accepted.{domain.lower()}"
         with models.reported(name, PermanentError, "MODEL_FAILED"):
             connection.execute(
-                f"create {'table' if name in reads else 'view'} {name} as select * exclude (ROW_HASH)"
+                f"create {'table' if readers[name] > 1 else 'view'} {name} as select * exclude (ROW_HASH)"
                 f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
             )
     names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}

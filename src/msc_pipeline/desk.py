@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from msc_pipeline import __version__, cdisc, models
 from msc_pipeline import ledger as book
-from msc_pipeline.errors import IntegrityError
+from msc_pipeline.errors import IntegrityError, PermanentError
 from msc_pipeline.ledger import Ledger
 from msc_pipeline.settings import Settings
 from msc_pipeline.storage import check, digest, sha256_of
@@ -189,14 +189,16 @@ def lay_out(
         collected = desk.study.domains[domain].columns if domain in desk.study.domains else ()
         cells = ", ".join(f'"{name}"' for name in cdisc.columns(domain, collected))
         keep = f"{cells}, SITEID, SRC_SHA256, SRC_ROW, KEY_HASH, ROW_HASH, PENDFL"
-        if paths:
-            source = f"select {keep} from read_parquet([{', '.join(paths)}])"
-        else:
+        if not paths:
             empty = ", ".join(
                 f"null::{'bigint' if c == 'SRC_ROW' else 'varchar'} as {c}" for c in keep.split(", ")
             )
-            source = f"select {empty} where false"
-        connection.execute(
-            f"create view arrived.{domain.lower()} as {source}"
-            " qualify row_number() over (partition by SITEID, KEY_HASH, ROW_HASH order by SRC_SHA256, SRC_ROW) = 1"
-        )
+            connection.execute(f"create view arrived.{domain.lower()} as select {empty} where false")
+            continue
+        rows = f"from read_parquet([{', '.join(paths)}])"
+        # Of equal rows the first is taken. Picking it sorts them all, so it is done only where there are any.
+        once = "partition by SITEID, KEY_HASH, ROW_HASH order by SRC_SHA256, SRC_ROW"
+        again = f"select 1 {rows} group by hash(SITEID, KEY_HASH, ROW_HASH) having count(*) > 1 limit 1"
+        with models.reported(f"arrived.{domain.lower()}", PermanentError, "MODEL_FAILED"):
+            first = f"qualify row_number() over ({once}) = 1" if connection.execute(again).fetchone() else ""
+        connection.execute(f"create view arrived.{domain.lower()} as select {keep} {rows} {first}")
