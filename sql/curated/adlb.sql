@@ -1,7 +1,7 @@
 -- Name:   curated.adlb
 -- Label:  Laboratory analysis dataset (ADaM BDS): one row per accepted result, numeric, censored or text, with its CTCAE grades
 -- Grain:  one row per USUBJID, PARAMCD, LBSPEC, LBDTC, LBTPT, LBREFID
--- Input:  derived.lab_baselines, derived.lab_toxicity, derived.lab_values, study.analytes, study.protocol, study.visits
+-- Input:  derived.lab_baselines, derived.lab_toxicity, derived.lab_values, study.analytes, study.protocol
 -- Units:  AVAL, AVALLO, AVALHI, ANRLO, ANRHI, BASE, CHG in AVALU; PCHG in %; ADY in days, no day 0; grades 0 to 4
 -- Source: ADaM IG, BDS; NCI CTCAE v5.0, up to and including the baseline by limits of normal, after it by an abnormal baseline
 
@@ -9,17 +9,17 @@ with
 
 -- One record per subject, test and planned visit: the baseline if it is there, else the last measured one.
 analysed as (
-    select v.RECORD
+    select
+        coalesce(
+            max(b.RECORD) filter (where v.AVALLO is not null),
+            max(b.RECORD),
+            max(v.RECORD) filter (where v.AVALLO is not null),
+            max(v.RECORD)
+        ) as RECORD
     from derived.lab_values as v
-    inner join study.visits as p on v.VISIT = p.VISIT
     left join derived.lab_baselines as b on v.RECORD = b.RECORD
-    where v.HAS_RESULT
-    qualify row_number() over (
-            partition by v.USUBJID, v.LBTESTCD, p.AVISIT
-            order by
-                b.RECORD is not null desc, (v.AVALLO is not null) desc, v.ADT desc nulls last, v.ADTM desc nulls last,
-                v.SEQ desc nulls last, v.RECORD desc
-        ) = 1
+    where v.HAS_RESULT and v.AVISIT is not null
+    group by v.USUBJID, v.LBTESTCD, v.AVISIT
 ),
 
 -- Each record beside its baseline.
@@ -47,8 +47,8 @@ select
     v.LBTESTCD as PARAMCD,
     coalesce(a.PARAM, v.LBTEST, v.LBTESTCD) as PARAM,
     coalesce(a.PARCAT1, 'OTHER') as PARCAT1,
-    p.AVISIT,
-    p.week as AVISITN,
+    v.AVISIT,
+    v.AVISITN,
     v.VISIT,
     v.VISIT_NUMBER as VISITNUM,
     v.SEQ as LBSEQ,
@@ -103,4 +103,3 @@ from compared as v
 left join derived.lab_toxicity as t on v.RECORD = t.RECORD
 left join analysed as n on v.RECORD = n.RECORD
 left join study.analytes as a on v.LBTESTCD = a.LBTESTCD
-left join study.visits as p on v.VISIT = p.VISIT

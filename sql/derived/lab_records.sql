@@ -3,7 +3,7 @@
 -- Grain:  one row per RECORD
 -- Input:  accepted.lb
 -- Units:  NUM, RECORD_LO, RECORD_HI in LBORRESU
--- Source: the export as collected; RECORD numbers the records of a subject, test and specimen in time, and joins these models
+-- Source: the export as collected; RECORD numbers the records of a subject and test in time, and joins these models
 
 with
 
@@ -75,11 +75,11 @@ select
     result.NUM,
     low.PLAIN as RECORD_LO,
     high.PLAIN as RECORD_HI,
-    -- In time within subject, test and specimen; a missing time comes first.
+    -- In time within subject and test; a missing time comes first.
     row_number() over (
         order by
-            c.USUBJID asc nulls first, c.LBTESTCD asc nulls first, c.LBSPEC asc nulls first, d.ADT asc nulls first,
-            d.ADTM asc nulls first, s.SEQ asc nulls first, c.LBDTC asc nulls first, c.LBTPT asc nulls first,
+            c.USUBJID asc nulls first, c.LBTESTCD asc nulls first, d.ADT asc nulls first, d.ADTM asc nulls first,
+            s.SEQ asc nulls first, c.LBSPEC asc nulls first, c.LBDTC asc nulls first, c.LBTPT asc nulls first,
             c.LBREFID asc nulls first
     ) as RECORD
 from accepted.lb as c

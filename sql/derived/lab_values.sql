@@ -1,7 +1,7 @@
 -- Name:   derived.lab_values
 -- Label:  Laboratory results as numbers, with the limits in force, in the record's and in the study's unit
 -- Grain:  one row per RECORD
--- Input:  curated.adsl, derived.lab_limits, derived.lab_records, reference.units, study.analytes, study.protocol
+-- Input:  curated.adsl, derived.lab_limits, derived.lab_records, reference.units, study.analytes, study.protocol, study.visits
 -- Units:  NUM, LO, HI in LBORRESU; AVAL, AVALLO, AVALHI, ANRLO, ANRHI in AVALU
 -- Source: ADaM IG, BDS; ANRIND is decided in the units of the record, as rounded conversions move values across limits
 
@@ -22,6 +22,8 @@ said as (
 placed as (
     select
         c.* exclude (RECORD_LO, RECORD_HI),
+        d.AVISIT,
+        d.week as AVISITN,
         s.TRTSDT,
         s.TRTEDT,
         u.factor,
@@ -36,6 +38,7 @@ placed as (
         before_dose(c.ADT, c.ADTM, s.TRTSDT, s.TRTSDTM, t.SAYS_PREDOSE) as PREDOSE
     from derived.lab_records as c
     inner join said as t on c.LBTPT is not distinct from t.LBTPT and c.VISIT is not distinct from t.VISIT
+    left join study.visits as d on c.VISIT = d.VISIT
     left join curated.adsl as s on c.USUBJID = s.USUBJID
     left join study.analytes as a on c.LBTESTCD = a.LBTESTCD
     left join reference.units as u
