@@ -1,7 +1,7 @@
 -- Name:   derived.lab_grades
--- Label:  Of every result that CTCAE v5 has criteria for, the least and the highest grade that it may have
--- Grain:  one row per RECORD
--- Input:  derived.lab_baselines, derived.lab_correcting, derived.lab_criteria, derived.lab_values, reference.ctcae5, reference.specimens
+-- Label:  CTCAE grades of every case of derived.lab_judged: the least and the highest it may have, and how far they can be told
+-- Grain:  one row per LBTESTCD, LBORRESU, SIGN, NUM, LO, HI, MEASURED, IS_EARLY, BASE_SIGN, BASE_NUM, BASE_HI, BASE_UNIT
+-- Input:  derived.lab_criteria, derived.lab_judged, reference.ctcae5
 -- Units:  grades 0 to 4
 -- Source: NCI CTCAE v5.0, sql/reference/ctcae5.csv; results alone, so no grade that rests on symptoms or treatment
 
@@ -17,46 +17,37 @@ terms as (
     group by LBTESTCD
 ),
 
--- Up to and including the baseline a result is judged by the limit of normal; so is every result of a subject without
--- a dose. A result without a date may lie on either side.
+-- Each case is judged once, however many results there are of it.
+cases as (
+    select distinct
+        LBTESTCD,
+        LBORRESU,
+        SIGN,
+        NUM,
+        LO,
+        HI,
+        MEASURED,
+        IS_EARLY,
+        BASE_SIGN,
+        BASE_NUM,
+        BASE_HI,
+        BASE_UNIT
+    from derived.lab_judged
+),
+
 paired as (
     select
-        v.RECORD,
-        v.USUBJID,
-        v.LBTESTCD,
-        v.ONTRTFL,
-        v.SIGN,
-        v.NUM,
-        v.LO,
-        v.HI,
-        case
-            when v.TRTSDT is null then true
-            when b.RECORD is not null then v.ADT is not null and v.RECORD <= b.RECORD
-            else coalesce(v.PREDOSE, false)
-        end as IS_EARLY,
+        c.*,
+        try((c.BASE_NUM * kb.high_factor)::decimal(30, 12)) as BASE_VALUE,
+        try((c.BASE_HI * kb.high_factor)::decimal(30, 12)) as BASE_ULN,
         t.TERM_LOW,
         t.TERM_HIGH,
         k.* exclude (LBTESTCD, unit),
-        case when k.corrected_by is null then 0 else k.corrected_slope * (k.corrected_at - a.MEASURED) end as CORRECTION,
-        b.RECORD as BASE_RECORD,
-        b.BASE_SIGN,
-        v.ADT is not null and coalesce(v.RECORD > b.RECORD, false) as IS_AFTER,
-        try((b.BASE_NUM * kb.high_factor)::decimal(30, 12)) as BASE_NUM,
-        try((b.BASE_HI * kb.high_factor)::decimal(30, 12)) as BASE_ULN
-    from derived.lab_values as v
-    left join derived.lab_baselines as b
-        on v.USUBJID = b.USUBJID and v.LBTESTCD = b.LBTESTCD and v.LBSPEC is not distinct from b.LBSPEC
-    inner join terms as t on v.LBTESTCD = t.LBTESTCD
-    left join derived.lab_criteria as k on v.LBTESTCD = k.LBTESTCD and v.LBORRESU is not distinct from k.unit
-    left join derived.lab_criteria as kb on b.LBTESTCD = kb.LBTESTCD and b.BASE_UNIT is not distinct from kb.unit
-    left join derived.lab_correcting as a
-        on
-            k.corrected_by = a.LBTESTCD
-            and v.USUBJID = a.USUBJID
-            and v.LBDTC = a.LBDTC
-            and v.LBSPEC is not distinct from a.LBSPEC
-    left join reference.specimens as s on upper(v.LBSPEC) = s.LBSPEC
-    where s.graded is distinct from 'N'
+        case when k.corrected_by is null then 0 else k.corrected_slope * (k.corrected_at - c.MEASURED) end as CORRECTION
+    from cases as c
+    inner join terms as t on c.LBTESTCD = t.LBTESTCD
+    left join derived.lab_criteria as k on c.LBTESTCD = k.LBTESTCD and c.LBORRESU is not distinct from k.unit
+    left join derived.lab_criteria as kb on c.LBTESTCD = kb.LBTESTCD and c.BASE_UNIT is not distinct from kb.unit
 ),
 
 -- Values and limits in the units of the cut-offs. A censored value is an interval; NULL as its end is no end.
@@ -71,8 +62,8 @@ measured as (
         case when SIGN in ('>', '>=') then null else HIGH_VALUE end as HIGH_MOST,
         try((LO * low_factor)::decimal(30, 12)) as LLN,
         try((HI * high_factor)::decimal(30, 12)) as ULN,
-        case when BASE_SIGN in ('<', '<=') and BASE_NUM is not null then 0 else BASE_NUM end as BASE_LEAST,
-        case when BASE_SIGN in ('>', '>=') then null else BASE_NUM end as BASE_MOST,
+        case when BASE_SIGN in ('<', '<=') and BASE_VALUE is not null then 0 else BASE_VALUE end as BASE_LEAST,
+        case when BASE_SIGN in ('>', '>=') then null else BASE_VALUE end as BASE_MOST,
         case
             when BASE_LEAST > BASE_ULN or (BASE_LEAST = BASE_ULN and BASE_SIGN is not distinct from '>') then true
             when BASE_MOST <= BASE_ULN then false
@@ -114,13 +105,18 @@ tested as (
 -- abnormal one.
 scaled as (
     select
-        RECORD,
-        USUBJID,
         LBTESTCD,
-        ONTRTFL,
-        BASE_RECORD,
+        LBORRESU,
+        SIGN,
+        NUM,
+        LO,
+        HI,
+        MEASURED,
         IS_EARLY,
-        IS_AFTER,
+        BASE_SIGN,
+        BASE_NUM,
+        BASE_HI,
+        BASE_UNIT,
         TERM_LOW,
         TERM_HIGH,
         base_when,
@@ -130,7 +126,7 @@ scaled as (
         HIGH_VALUE,
         LLN,
         ULN,
-        BASE_NUM,
+        BASE_VALUE,
         IS_ABNORMAL_BASE,
         least_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_FROM,
         highest_grade(LOW_1, LOW_2, LOW_3, LOW_4) as LOW_TO,
@@ -138,28 +134,79 @@ scaled as (
         highest_grade(HIGH_1, HIGH_2, HIGH_3, HIGH_4) as ULN_TO,
         least_grade(BASE_1, BASE_2, BASE_3, BASE_4) as BASE_FROM,
         case
-            when BASE_NUM is null and base_when = 'ABNORMAL' and ULN_TO = 0 then 0
+            when BASE_VALUE is null and base_when = 'ABNORMAL' and ULN_TO = 0 then 0
             else highest_grade(BASE_1, BASE_2, BASE_3, BASE_4)
         end as BASE_TO
     from tested
-)
+),
 
 -- The scale that the criteria ask for: above an abnormal baseline, else above the limit; creatinine takes the worse. An
 -- unknown baseline is judged both ways.
+chosen as (
+    select
+        *,
+        case
+            when base_when is null or IS_EARLY then ULN_FROM
+            when base_when = 'ANY' then greatest(ULN_FROM, BASE_FROM)
+            when IS_ABNORMAL_BASE then BASE_FROM
+            when not IS_ABNORMAL_BASE then ULN_FROM
+            else least(ULN_FROM, BASE_FROM)
+        end as HIGH_FROM,
+        case
+            when base_when is null or IS_EARLY then ULN_TO
+            when base_when = 'ANY' then greatest(ULN_TO, BASE_TO)
+            when IS_ABNORMAL_BASE then BASE_TO
+            when not IS_ABNORMAL_BASE then ULN_TO
+            else greatest(ULN_TO, BASE_TO)
+        end as HIGH_TO
+    from scaled
+),
+
+-- A grade stands when the least and the highest possible one are the same. A result that is too low is not too high, and
+-- the other way round. Of creatinine, grade 2 and above stands on the limit or on the baseline alone.
+graded as (
+    select
+        g.*,
+        case
+            when g.TERM_LOW is null then null
+            when g.LOW_VALUE is null then 'NOT GRADABLE'
+            when g.LOW_FROM = g.LOW_TO or g.HIGH_FROM > 0 then 'CERTAIN'
+            when g.LLN is null and g.needs_lln then 'NOT GRADABLE'
+            else 'INDETERMINATE'
+        end as CERT_LOW,
+        case
+            when g.TERM_HIGH is null then null
+            when g.HIGH_VALUE is null then 'NOT GRADABLE'
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null and g.BASE_VALUE is null
+                then 'NOT GRADABLE'
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null
+                then case when g.BASE_FROM = g.BASE_TO and g.BASE_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
+            when g.base_when = 'ANY' and not g.IS_EARLY and g.BASE_VALUE is null
+                then case when g.ULN_FROM = g.ULN_TO and g.ULN_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
+            when g.HIGH_FROM = g.HIGH_TO or g.LOW_FROM > 0 then 'CERTAIN'
+            when g.ULN is null and g.needs_uln and not coalesce(g.IS_ABNORMAL_BASE, false)
+                then 'NOT GRADABLE'
+            else 'INDETERMINATE'
+        end as CERT_HIGH
+    from chosen as g
+)
+
 select
-    *,
+    * exclude (needs_lln, needs_uln, CERT_LOW, CERT_HIGH),
+    case when CERT_LOW = 'CERTAIN' then case when HIGH_FROM > 0 then 0 else LOW_FROM end end as ATOXGRL,
+    case when CERT_HIGH = 'CERTAIN' then case when LOW_FROM > 0 then 0 else HIGH_FROM end end as ATOXGRH,
     case
-        when base_when is null or IS_EARLY then ULN_FROM
-        when base_when = 'ANY' then greatest(ULN_FROM, BASE_FROM)
-        when IS_ABNORMAL_BASE then BASE_FROM
-        when not IS_ABNORMAL_BASE then ULN_FROM
-        else least(ULN_FROM, BASE_FROM)
-    end as HIGH_FROM,
+        when CERT_HIGH is null or HIGH_VALUE is null then null
+        when LOW_FROM > 0 then 0
+        when ULN_FROM = ULN_TO then ULN_FROM
+    end as ATOXGRHU,
+    case when CERT_LOW is not null and LOW_VALUE is not null then LOW_FROM end as ATOXLLO,
+    case when CERT_LOW is not null and LOW_VALUE is not null then case when HIGH_FROM > 0 then 0 else LOW_TO end end as ATOXLHI,
+    case when CERT_HIGH is not null and HIGH_VALUE is not null then HIGH_FROM end as ATOXHLO,
+    case when CERT_HIGH is not null and HIGH_VALUE is not null then case when LOW_FROM > 0 then 0 else HIGH_TO end end as ATOXHHI,
     case
-        when base_when is null or IS_EARLY then ULN_TO
-        when base_when = 'ANY' then greatest(ULN_TO, BASE_TO)
-        when IS_ABNORMAL_BASE then BASE_TO
-        when not IS_ABNORMAL_BASE then ULN_TO
-        else greatest(ULN_TO, BASE_TO)
-    end as HIGH_TO
-from scaled
+        when 'NOT GRADABLE' in (CERT_LOW, CERT_HIGH) then 'NOT GRADABLE'
+        when 'INDETERMINATE' in (CERT_LOW, CERT_HIGH) then 'INDETERMINATE'
+        else coalesce(CERT_LOW, CERT_HIGH)
+    end as TOXCERT
+from graded

@@ -1,21 +1,23 @@
 -- Name:   derived.lab_limits
--- Label:  Limits of the site's laboratory for records without limits of their own, by sex, age and date
--- Grain:  one row per USUBJID, LBTESTCD, LBORRESU, ADT
--- Input:  curated.adsl, derived.lab_records, study.ranges, study.sites
--- Units:  LAB_LO, LAB_HI in LBORRESU
+-- Label:  Limits of the site's laboratory for its records, by sex, age and date
+-- Grain:  one row per USUBJID, LBTESTCD, LBORRESU, LBDTC
+-- Input:  accepted.lb, curated.adsl, reference.units, study.analytes, study.ranges, study.sites
+-- Units:  LAB_LO, LAB_HI in LBORRESU; LAB_ANRLO, LAB_ANRHI in AVALU
 -- Source: labs.csv of the study, the most specific row; two that fit equally well and disagree give no limits: nothing is guessed
 
 with
 
-without_own as (
+-- The subjects, tests, units and moments of which the site's laboratory may have limits.
+wanted as (
     select distinct
-        SITEID,
-        USUBJID,
-        LBTESTCD,
-        LBORRESU,
-        ADT
-    from derived.lab_records
-    where RECORD_LO is null and RECORD_HI is null
+        c.USUBJID,
+        c.LBTESTCD,
+        c.LBORRESU,
+        c.LBDTC,
+        site.lab
+    from accepted.lb as c
+    inner join study.sites as site on c.SITEID = site.SITEID
+    where exists (select 1 from study.ranges as r where site.lab = r.lab and c.LBTESTCD = r.LBTESTCD)
 ),
 
 -- Of the rows that fit subject and date: those for a sex before those for both, for an age before those for all, the
@@ -25,25 +27,32 @@ fitting as (
         record.USUBJID,
         record.LBTESTCD,
         record.LBORRESU,
-        record.ADT,
+        record.LBDTC,
         exact_number(r.LBORNRLO) as LAB_LO,
-        exact_number(r.LBORNRHI) as LAB_HI
-    from without_own as record
-    inner join study.sites as site on record.SITEID = site.SITEID
+        exact_number(r.LBORNRHI) as LAB_HI,
+        converted(LAB_LO, u.factor) as LAB_ANRLO,
+        converted(LAB_HI, u.factor) as LAB_ANRHI
+    from wanted as record
     inner join study.ranges as r
         on
-            site.lab = r.lab
+            record.lab = r.lab
             and record.LBTESTCD = r.LBTESTCD
             and coalesce(record.LBORRESU, '') = coalesce(r.unit, '')
+    left join study.analytes as a on record.LBTESTCD = a.LBTESTCD
+    left join reference.units as u
+        on
+            a.LBTESTCD = u.LBTESTCD
+            and record.LBORRESU is not distinct from u.unit
+            and a.standard_unit is not distinct from u.standard_unit
     left join curated.adsl as subject on record.USUBJID = subject.USUBJID
     where
         (coalesce(r.SEX, '') = '' or r.SEX = subject.SEX)
         and (coalesce(r.age_low, '') = '' or exact_number(r.age_low) <= subject.AGE)
         and (coalesce(r.age_high, '') = '' or exact_number(r.age_high) >= subject.AGE)
-        and (coalesce(r.valid_from, '') = '' or iso_date(r.valid_from) <= record.ADT)
-        and (coalesce(r.valid_to, '') = '' or iso_date(r.valid_to) >= record.ADT)
+        and (coalesce(r.valid_from, '') = '' or iso_date(r.valid_from) <= iso_date(record.LBDTC))
+        and (coalesce(r.valid_to, '') = '' or iso_date(r.valid_to) >= iso_date(record.LBDTC))
     qualify rank() over (
-            partition by record.USUBJID, record.LBTESTCD, record.LBORRESU, record.ADT
+            partition by record.USUBJID, record.LBTESTCD, record.LBORRESU, record.LBDTC
             order by
                 (coalesce(r.SEX, '') <> '')::integer + (coalesce(r.age_low, r.age_high, '') <> '')::integer desc,
                 iso_date(r.valid_from) desc nulls last
@@ -54,9 +63,11 @@ select
     USUBJID,
     LBTESTCD,
     LBORRESU,
-    ADT,
+    LBDTC,
     any_value(LAB_LO) as LAB_LO,
-    any_value(LAB_HI) as LAB_HI
+    any_value(LAB_HI) as LAB_HI,
+    any_value(LAB_ANRLO) as LAB_ANRLO,
+    any_value(LAB_ANRHI) as LAB_ANRHI
 from fitting
-group by USUBJID, LBTESTCD, LBORRESU, ADT
+group by USUBJID, LBTESTCD, LBORRESU, LBDTC
 having count(distinct row(LAB_LO, LAB_HI)) = 1

@@ -1,8 +1,8 @@
 -- Name:   derived.lab_records
--- Label:  Laboratory records with their cells as numbers and times, in the units of the record
+-- Label:  Laboratory records with their cells as numbers and times, in the units of the record and of the study
 -- Grain:  one row per RECORD
--- Input:  accepted.lb
--- Units:  NUM, RECORD_LO, RECORD_HI in LBORRESU
+-- Input:  accepted.lb, reference.units, study.analytes
+-- Units:  NUM, RECORD_LO, RECORD_HI in LBORRESU; STANDARD, RECORD_ANRLO, RECORD_ANRHI in AVALU
 -- Source: the export as collected; RECORD numbers the records of a subject and test in time, and joins these models
 
 with
@@ -33,20 +33,29 @@ visit_numbers as (
     where VISITNUM is not null
 ),
 
+-- What a cell of a test says, in the record's unit and, where a factor is known, in the study's.
 numbers as (
     select
-        CELL,
-        exact_number(CELL) as PLAIN,
-        reported_number(CELL) as NUM,
-        censoring(CELL) as SIGN
+        texts.*,
+        exact_number(texts.CELL) as PLAIN,
+        reported_number(texts.CELL) as NUM,
+        censoring(texts.CELL) as SIGN,
+        converted(PLAIN, u.factor) as PLAIN_STANDARD,
+        converted(NUM, u.factor) as STANDARD,
+        case when u.factor is not null then a.standard_unit end as AVALU
     from (
-        select LBORRES as CELL from accepted.lb
+        select LBTESTCD, LBORRESU, LBORRES as CELL from accepted.lb
         union
-        select LBORNRLO as CELL from accepted.lb
+        select LBTESTCD, LBORRESU, LBORNRLO as CELL from accepted.lb
         union
-        select LBORNRHI as CELL from accepted.lb
+        select LBTESTCD, LBORRESU, LBORNRHI as CELL from accepted.lb
     ) as texts
-    where CELL is not null
+    left join study.analytes as a on texts.LBTESTCD = a.LBTESTCD
+    left join reference.units as u
+        on
+            a.LBTESTCD = u.LBTESTCD
+            and texts.LBORRESU is not distinct from u.unit
+            and a.standard_unit is not distinct from u.standard_unit
 )
 
 select
@@ -73,8 +82,12 @@ select
     c.LBORRES is not null and coalesce(c.LBSTAT, '') <> 'NOT DONE' as HAS_RESULT,
     result.SIGN,
     result.NUM,
+    result.STANDARD,
+    result.AVALU,
     low.PLAIN as RECORD_LO,
+    low.PLAIN_STANDARD as RECORD_ANRLO,
     high.PLAIN as RECORD_HI,
+    high.PLAIN_STANDARD as RECORD_ANRHI,
     -- In time within subject and test; a missing time comes first.
     row_number() over (
         order by
@@ -86,6 +99,18 @@ from accepted.lb as c
 left join dates as d on c.LBDTC = d.LBDTC
 left join sequences as s on c.LBSEQ = s.LBSEQ
 left join visit_numbers as v on c.VISITNUM = v.VISITNUM
-left join numbers as result on c.LBORRES = result.CELL
-left join numbers as low on c.LBORNRLO = low.CELL
-left join numbers as high on c.LBORNRHI = high.CELL
+left join numbers as result
+    on
+        c.LBTESTCD = result.LBTESTCD
+        and c.LBORRESU is not distinct from result.LBORRESU
+        and c.LBORRES is not distinct from result.CELL
+left join numbers as low
+    on
+        c.LBTESTCD = low.LBTESTCD
+        and c.LBORRESU is not distinct from low.LBORRESU
+        and c.LBORNRLO is not distinct from low.CELL
+left join numbers as high
+    on
+        c.LBTESTCD = high.LBTESTCD
+        and c.LBORRESU is not distinct from high.LBORRESU
+        and c.LBORNRHI is not distinct from high.CELL

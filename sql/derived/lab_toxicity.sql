@@ -1,61 +1,35 @@
 -- Name:   derived.lab_toxicity
 -- Label:  CTCAE grades of laboratory results: as far as they can be told, beside that of the baseline, and the worst of a subject
 -- Grain:  one row per RECORD
--- Input:  derived.lab_grades
+-- Input:  derived.lab_grades, derived.lab_judged
 -- Units:  grades 0 to 4
 -- Source: NCI CTCAE v5.0
 
 with
 
--- A grade stands when the least and the highest possible one are the same. A result that is too low is not too high, and
--- the other way round. Of creatinine, grade 2 and above stands on the limit or on the baseline alone.
-graded as (
+decided as materialized (
     select
-        g.*,
-        case
-            when g.TERM_LOW is null then null
-            when g.LOW_VALUE is null then 'NOT GRADABLE'
-            when g.LOW_FROM = g.LOW_TO or g.HIGH_FROM > 0 then 'CERTAIN'
-            when g.LLN is null and g.needs_lln then 'NOT GRADABLE'
-            else 'INDETERMINATE'
-        end as CERT_LOW,
-        case
-            when g.TERM_HIGH is null then null
-            when g.HIGH_VALUE is null then 'NOT GRADABLE'
-            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null and g.BASE_NUM is null
-                then 'NOT GRADABLE'
-            when g.base_when = 'ANY' and not g.IS_EARLY and g.ULN is null
-                then case when g.BASE_FROM = g.BASE_TO and g.BASE_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
-            when g.base_when = 'ANY' and not g.IS_EARLY and g.BASE_NUM is null
-                then case when g.ULN_FROM = g.ULN_TO and g.ULN_FROM >= 2 then 'CERTAIN' else 'NOT GRADABLE' end
-            when g.HIGH_FROM = g.HIGH_TO or g.LOW_FROM > 0 then 'CERTAIN'
-            when g.ULN is null and g.needs_uln and not coalesce(g.IS_ABNORMAL_BASE, false)
-                then 'NOT GRADABLE'
-            else 'INDETERMINATE'
-        end as CERT_HIGH
-    from derived.lab_grades as g
-),
-
-decided as (
-    select
-        *,
-        case when CERT_LOW = 'CERTAIN' then case when HIGH_FROM > 0 then 0 else LOW_FROM end end as ATOXGRL,
-        case when CERT_HIGH = 'CERTAIN' then case when LOW_FROM > 0 then 0 else HIGH_FROM end end as ATOXGRH,
-        case
-            when CERT_HIGH is null or HIGH_VALUE is null then null
-            when LOW_FROM > 0 then 0
-            when ULN_FROM = ULN_TO then ULN_FROM
-        end as ATOXGRHU,
-        case when CERT_LOW is not null and LOW_VALUE is not null then LOW_FROM end as ATOXLLO,
-        case when CERT_LOW is not null and LOW_VALUE is not null then case when HIGH_FROM > 0 then 0 else LOW_TO end end as ATOXLHI,
-        case when CERT_HIGH is not null and HIGH_VALUE is not null then HIGH_FROM end as ATOXHLO,
-        case when CERT_HIGH is not null and HIGH_VALUE is not null then case when LOW_FROM > 0 then 0 else HIGH_TO end end as ATOXHHI,
-        case
-            when 'NOT GRADABLE' in (CERT_LOW, CERT_HIGH) then 'NOT GRADABLE'
-            when 'INDETERMINATE' in (CERT_LOW, CERT_HIGH) then 'INDETERMINATE'
-            else coalesce(CERT_LOW, CERT_HIGH)
-        end as TOXCERT
-    from graded
+        j.RECORD,
+        j.USUBJID,
+        j.ONTRTFL,
+        j.BASE_RECORD,
+        j.IS_AFTER,
+        g.*
+    from derived.lab_judged as j
+    inner join derived.lab_grades as g
+        on
+            j.LBTESTCD = g.LBTESTCD
+            and j.LBORRESU is not distinct from g.LBORRESU
+            and j.SIGN is not distinct from g.SIGN
+            and j.NUM is not distinct from g.NUM
+            and j.LO is not distinct from g.LO
+            and j.HI is not distinct from g.HI
+            and j.MEASURED is not distinct from g.MEASURED
+            and j.IS_EARLY = g.IS_EARLY
+            and j.BASE_SIGN is not distinct from g.BASE_SIGN
+            and j.BASE_NUM is not distinct from g.BASE_NUM
+            and j.BASE_HI is not distinct from g.BASE_HI
+            and j.BASE_UNIT is not distinct from g.BASE_UNIT
 ),
 
 -- Grades of the baseline record beside each record, and the grade by which records of a subject are compared: where it
@@ -105,14 +79,15 @@ select
     TOXCERT,
     case when IS_AFTER then BTOXGRL || ' to ' || ATOXGRL end as SHIFT2,
     case when IS_AFTER then BTOXGRH || ' to ' || ATOXGRH end as SHIFT3,
-    -- Grade 3 or 4 on either scale, and worse than at baseline on that scale: above an abnormal baseline everything is,
-    -- and so is every such grade where the baseline's is not known.
+    -- Grade 3 or 4 on either scale, and worse than at baseline on that scale: a multiple of the baseline is, and so is
+    -- every such grade where the baseline's is not known.
     case
         when
             not IS_EARLY
             and (
                 (ATOXLLO >= 3 and ATOXLLO > coalesce(BTOXGRL, 0))
-                or (ATOXHLO >= 3 and (coalesce(IS_ABNORMAL_BASE, false) or ATOXHLO > coalesce(BTOXGRH, 0)))
+                or (ATOXHLO >= 3 and ATOXHLO > coalesce(BTOXGRH, 0))
+                or (BASE_FROM >= 3 and (base_when = 'ANY' or IS_ABNORMAL_BASE))
                 or (ATOXHLO is not null and ULN_FROM >= 3 and ULN_FROM > coalesce(BTOXGRH, 0))
             )
             then 'Y'

@@ -1,7 +1,7 @@
 -- Name:   derived.markers
 -- Label:  Results of tumour markers on or after the first dose beside the own baseline: rise, none, or why not told
 -- Grain:  one row per USUBJID, PARAMCD, SPEC, LBDTC, LBTPT, LBREFID
--- Input:  curated.adlb, curated.adsl, derived.lab_records, reference.units, study.analytes, study.markers, study.protocol
+-- Input:  curated.adlb, curated.adsl, derived.lab_values, reference.units, study.analytes, study.markers, study.protocol
 -- Units:  AVAL, ANRHI, BASELO, BASEHI in AVALU
 -- Source: safety.markers of the study; a baseline below or above the assay's range is an interval
 
@@ -14,7 +14,7 @@ assays as (
         l.SRC_ROW,
         l.LBMETHOD,
         u.ucum
-    from derived.lab_records as l
+    from derived.lab_values as l
     inner join study.markers as m on l.LBTESTCD = m.PARAMCD
     left join study.analytes as a on l.LBTESTCD = a.LBTESTCD
     left join reference.units as u

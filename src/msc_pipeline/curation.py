@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -115,12 +114,12 @@ def make_tables(
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
         making = _making(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
-        _accept(connection, desk, site, Counter(name for model in making.values() for name in model.inputs))
+        _accept(connection, desk, site, making)
         connection.execute("create schema curated; create schema derived")
         for name, inputs in plan.items():
             if name.startswith(DERIVED):
                 if name in making:
-                    models.create(connection, making[name])
+                    models.create(connection, making[name], _kind(name, making))
                 continue
             path = f"{desk.study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
             if not _unmade(name, inputs, made):
@@ -149,10 +148,17 @@ def _making(desk: Desk, stale: list[str]) -> dict[str, models.Model]:
     return making
 
 
-def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, readers: Counter[str]) -> None:
+def _kind(name: str, making: dict[str, models.Model]) -> str:
+    """Say whether a relation is a table or a view: what is read more than once is put together once."""
+    return "table" if sum(model.mentions(name) for model in making.values()) > 1 else "view"
+
+
+def _accept(
+    connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, making: dict[str, models.Model]
+) -> None:
     """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`.
 
-    A domain that several models read is a table, so that it is put together once.
+    making: the models that will read them.
     """
     import pyarrow as pa
 
@@ -165,7 +171,7 @@ def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, reader
         name = f"accepted.{domain.lower()}"
         with models.reported(name, PermanentError, "MODEL_FAILED"):
             connection.execute(
-                f"create {'table' if readers[name] > 1 else 'view'} {name} as select * exclude (ROW_HASH)"
+                f"create {_kind(name, making)} {name} as select * exclude (ROW_HASH)"
                 f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
             )
     names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}

@@ -63,6 +63,10 @@ class Model:
         """Return a hash that changes with the query and with the grain that orders its rows."""
         return digest(self.name, ",".join(self.grain), self.sql)
 
+    def mentions(self, name: str) -> int:
+        """Return how often the query reads the relation `name`."""
+        return len(re.findall(rf"\b{re.escape(name)}\b", self.sql))
+
     @property
     def ordered(self) -> str:
         """Return the query with a total order over the grain: equal rows give equal bytes."""
@@ -148,13 +152,13 @@ def write(connection: duckdb.DuckDBPyConnection, model: Model, path: Path) -> in
     return int(rows)
 
 
-def create(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Make `model` a table of the connection, for the models that read it.
+def create(connection: duckdb.DuckDBPyConnection, model: Model, kind: str = "table") -> None:
+    """Make `model` a table of the connection, or a view, for the models that read it.
 
     Raises: PermanentError MODEL_FAILED or TransientError MODEL_RESOURCES, naming the model and quoting no value.
     """
     with reported(model.name, PermanentError, "MODEL_FAILED"):
-        connection.execute(f"create table {model.name} as {model.sql}")
+        connection.execute(f"create {kind} {model.name} as {model.sql}")
 
 
 def copier(connection: duckdb.DuckDBPyConnection, select: str, place: str) -> Callable[[Path], None]:
