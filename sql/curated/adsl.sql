@@ -60,31 +60,41 @@ deaths as (
     group by USUBJID
 ),
 
--- Every date on which something was collected.
+-- Every date on which something was collected; each text is read once.
+cells as (
+    select distinct USUBJID, LBDTC as CELL from accepted.lb
+    union
+    select USUBJID, unnest([SVSTDTC, SVENDTC]) as CELL from accepted.sv
+    union
+    select distinct USUBJID, VSDTC as CELL from accepted.vs
+    union
+    select USUBJID, unnest([AEDTC, AESTDTC]) as CELL from accepted.ae
+    union
+    select USUBJID, CMDTC as CELL from accepted.cm
+    union
+    select USUBJID, unnest([DSDTC, DSSTDTC]) as CELL from accepted.ds
+    union
+    select USUBJID, unnest([EXSTDTC, EXENDTC]) as CELL from accepted.ex
+    union
+    select USUBJID, DMDTC as CELL from accepted.dm
+),
+
+dates as (
+    select
+        CELL,
+        iso_date(CELL) as LAST_DATE
+    from (select distinct CELL from cells) as texts
+),
+
 contacts as (
     select
-        USUBJID,
-        max(iso_date(CELL)) as LAST_DATE
-    from (
-        select USUBJID, LBDTC as CELL from accepted.lb
-        union all
-        select USUBJID, unnest([SVSTDTC, SVENDTC]) as CELL from accepted.sv
-        union all
-        select USUBJID, VSDTC as CELL from accepted.vs
-        union all
-        select USUBJID, unnest([AEDTC, AESTDTC]) as CELL from accepted.ae
-        union all
-        select USUBJID, CMDTC as CELL from accepted.cm
-        union all
-        select USUBJID, unnest([DSDTC, DSSTDTC]) as CELL from accepted.ds
-        union all
-        select USUBJID, unnest([EXSTDTC, EXENDTC]) as CELL from accepted.ex
-        union all
-        select USUBJID, DMDTC as CELL from accepted.dm
-    ) as cells
+        c.USUBJID,
+        max(d.LAST_DATE) as LAST_DATE
+    from cells as c
+    inner join dates as d on c.CELL = d.CELL
     cross join study.protocol as p
-    where iso_date(CELL) <= iso_date(p.last_plausible_date)
-    group by USUBJID
+    where d.LAST_DATE <= iso_date(p.last_plausible_date)
+    group by c.USUBJID
 )
 
 select

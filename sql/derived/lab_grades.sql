@@ -193,6 +193,7 @@ graded as (
 
 select
     * exclude (needs_lln, needs_uln, CERT_LOW, CERT_HIGH),
+    row_number() over () as CASE_NUMBER,
     case when CERT_LOW = 'CERTAIN' then case when HIGH_FROM > 0 then 0 else LOW_FROM end end as ATOXGRL,
     case when CERT_HIGH = 'CERTAIN' then case when LOW_FROM > 0 then 0 else HIGH_FROM end end as ATOXGRH,
     case

@@ -7,14 +7,15 @@
 
 with
 
-decided as materialized (
+matched as materialized (
     select
         j.RECORD,
         j.USUBJID,
+        j.LBTESTCD,
         j.ONTRTFL,
         j.BASE_RECORD,
         j.IS_AFTER,
-        g.*
+        g.CASE_NUMBER
     from derived.lab_judged as j
     inner join derived.lab_grades as g
         on
@@ -32,68 +33,55 @@ decided as materialized (
             and j.BASE_UNIT is not distinct from g.BASE_UNIT
 ),
 
--- Grades of the baseline record beside each record, and the grade by which records of a subject are compared: where it
--- cannot be told, the least that it may be, unless that is none.
-beside as (
-    select
-        d.*,
-        of_baseline.ATOXGRL as BTOXGRL,
-        of_baseline.ATOXGRH as BTOXGRH,
-        coalesce(d.ATOXGRL, nullif(d.ATOXLLO, 0)) as AT_LEAST_LOW,
-        coalesce(d.ATOXGRH, nullif(d.ATOXHLO, 0)) as AT_LEAST_HIGH
-    from decided as d
-    left join (
-        select
-            RECORD,
-            ATOXGRL,
-            ATOXGRH
-        from decided
-        where RECORD = BASE_RECORD
-    ) as of_baseline on d.BASE_RECORD = of_baseline.RECORD
-),
-
--- The first of the worst results on treatment, on each scale.
+-- The grade by which records of a subject are compared: where it cannot be told, the least that it may be, unless that is
+-- none. Of the worst results on treatment the first stands for all, on each scale.
 worst as (
     select
-        arg_max(RECORD, row(AT_LEAST_LOW, -RECORD)) filter (where AT_LEAST_LOW is not null) as LOW_RECORD,
-        arg_max(RECORD, row(AT_LEAST_HIGH, -RECORD)) filter (where AT_LEAST_HIGH is not null) as HIGH_RECORD
-    from beside
-    where ONTRTFL = 'Y'
-    group by USUBJID, LBTESTCD
+        arg_max(m.RECORD, row(coalesce(g.ATOXGRL, g.ATOXLLO), -m.RECORD))
+        filter (where coalesce(g.ATOXGRL, nullif(g.ATOXLLO, 0)) is not null) as LOW_RECORD,
+        arg_max(m.RECORD, row(coalesce(g.ATOXGRH, g.ATOXHLO), -m.RECORD))
+        filter (where coalesce(g.ATOXGRH, nullif(g.ATOXHLO, 0)) is not null) as HIGH_RECORD
+    from matched as m
+    inner join derived.lab_grades as g on m.CASE_NUMBER = g.CASE_NUMBER
+    where m.ONTRTFL = 'Y'
+    group by m.USUBJID, m.LBTESTCD
 )
 
 select
-    RECORD,
-    TERM_LOW as ATOXDSCL,
-    TERM_HIGH as ATOXDSCH,
-    ATOXGRL,
-    ATOXGRH,
-    ATOXGRHU,
-    ATOXLLO,
-    ATOXLHI,
-    ATOXHLO,
-    ATOXHHI,
-    BTOXGRL,
-    BTOXGRH,
+    m.RECORD,
+    g.TERM_LOW as ATOXDSCL,
+    g.TERM_HIGH as ATOXDSCH,
+    g.ATOXGRL,
+    g.ATOXGRH,
+    g.ATOXGRHU,
+    g.ATOXLLO,
+    g.ATOXLHI,
+    g.ATOXHLO,
+    g.ATOXHHI,
+    base.ATOXGRL as BTOXGRL,
+    base.ATOXGRH as BTOXGRH,
     '5.0' as TOXVER,
-    TOXCERT,
-    case when IS_AFTER then BTOXGRL || ' to ' || ATOXGRL end as SHIFT2,
-    case when IS_AFTER then BTOXGRH || ' to ' || ATOXGRH end as SHIFT3,
+    g.TOXCERT,
+    case when m.IS_AFTER then base.ATOXGRL || ' to ' || g.ATOXGRL end as SHIFT2,
+    case when m.IS_AFTER then base.ATOXGRH || ' to ' || g.ATOXGRH end as SHIFT3,
     -- Grade 3 or 4 on either scale, and worse than at baseline on that scale: a multiple of the baseline is, and so is
     -- every such grade where the baseline's is not known.
     case
         when
-            not IS_EARLY
+            not g.IS_EARLY
             and (
-                (ATOXLLO >= 3 and ATOXLLO > coalesce(BTOXGRL, 0))
-                or (ATOXHLO >= 3 and ATOXHLO > coalesce(BTOXGRH, 0))
-                or (BASE_FROM >= 3 and (base_when = 'ANY' or IS_ABNORMAL_BASE))
-                or (ATOXHLO is not null and ULN_FROM >= 3 and ULN_FROM > coalesce(BTOXGRH, 0))
+                (g.ATOXLLO >= 3 and g.ATOXLLO > coalesce(base.ATOXGRL, 0))
+                or (g.ATOXHLO >= 3 and g.ATOXHLO > coalesce(base.ATOXGRH, 0))
+                or (g.BASE_FROM >= 3 and (g.base_when = 'ANY' or g.IS_ABNORMAL_BASE))
+                or (g.ATOXHLO is not null and g.ULN_FROM >= 3 and g.ULN_FROM > coalesce(base.ATOXGRH, 0))
             )
             then 'Y'
     end as WORSEFL,
     case when low.LOW_RECORD is not null then 'Y' end as WGRLFL,
     case when high.HIGH_RECORD is not null then 'Y' end as WGRHFL
-from beside as b
-left join worst as low on b.RECORD = low.LOW_RECORD
-left join worst as high on b.RECORD = high.HIGH_RECORD
+from matched as m
+inner join derived.lab_grades as g on m.CASE_NUMBER = g.CASE_NUMBER
+left join matched as b on m.BASE_RECORD = b.RECORD
+left join derived.lab_grades as base on b.CASE_NUMBER = base.CASE_NUMBER
+left join worst as low on m.RECORD = low.LOW_RECORD
+left join worst as high on m.RECORD = high.HIGH_RECORD
