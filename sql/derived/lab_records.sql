@@ -56,9 +56,28 @@ numbers as (
             a.LBTESTCD = u.LBTESTCD
             and texts.LBORRESU is not distinct from u.unit
             and a.standard_unit is not distinct from u.standard_unit
+),
+
+-- In time within subject and test; a missing time comes first.
+numbered as (
+    select
+        c.*,
+        d.ADT,
+        d.ADTM,
+        s.SEQ,
+        row_number() over (
+            order by
+                c.USUBJID asc nulls first, c.LBTESTCD asc nulls first, d.ADT asc nulls first, d.ADTM asc nulls first,
+                s.SEQ asc nulls first, c.LBSPEC asc nulls first, c.LBDTC asc nulls first, c.LBTPT asc nulls first,
+                c.LBREFID asc nulls first
+        ) as RECORD
+    from accepted.lb as c
+    left join dates as d on c.LBDTC = d.LBDTC
+    left join sequences as s on c.LBSEQ = s.LBSEQ
 )
 
 select
+    c.RECORD,
     c.STUDYID,
     c.SITEID,
     c.USUBJID,
@@ -75,9 +94,9 @@ select
     c.PENDFL,
     c.SRC_SHA256,
     c.SRC_ROW,
-    d.ADT,
-    d.ADTM,
-    s.SEQ,
+    c.ADT,
+    c.ADTM,
+    c.SEQ,
     v.VISIT_NUMBER,
     c.LBORRES is not null and coalesce(c.LBSTAT, '') <> 'NOT DONE' as HAS_RESULT,
     result.SIGN,
@@ -87,17 +106,8 @@ select
     low.PLAIN as RECORD_LO,
     low.PLAIN_STANDARD as RECORD_ANRLO,
     high.PLAIN as RECORD_HI,
-    high.PLAIN_STANDARD as RECORD_ANRHI,
-    -- In time within subject and test; a missing time comes first.
-    row_number() over (
-        order by
-            c.USUBJID asc nulls first, c.LBTESTCD asc nulls first, d.ADT asc nulls first, d.ADTM asc nulls first,
-            s.SEQ asc nulls first, c.LBSPEC asc nulls first, c.LBDTC asc nulls first, c.LBTPT asc nulls first,
-            c.LBREFID asc nulls first
-    ) as RECORD
-from accepted.lb as c
-left join dates as d on c.LBDTC = d.LBDTC
-left join sequences as s on c.LBSEQ = s.LBSEQ
+    high.PLAIN_STANDARD as RECORD_ANRHI
+from numbered as c
 left join visit_numbers as v on c.VISITNUM = v.VISITNUM
 left join numbers as result
     on

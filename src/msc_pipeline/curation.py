@@ -171,7 +171,7 @@ def _accept(
         name = f"accepted.{domain.lower()}"
         with models.reported(name, PermanentError, "MODEL_FAILED"):
             connection.execute(
-                f"create {_kind(name, making)} {name} as select * exclude (ROW_HASH)"
+                f"create {_kind(name, making)} {name} as select * exclude (KEY_HASH, ROW_HASH)"
                 f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
             )
     names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}
