@@ -5,6 +5,12 @@
 -- Units:  NUM, LO, HI in LBORRESU; MEASURED in the unit of the correction; BASE_NUM, BASE_HI in BASE_UNIT
 -- Source: NCI CTCAE v5.0, sql/reference/ctcae5.csv
 
+with
+
+graded_tests as (
+    select distinct LBTESTCD from reference.ctcae5
+)
+
 select
     v.RECORD,
     v.USUBJID,
@@ -31,7 +37,7 @@ select
     case when k.base_when is not null then b.BASE_HI end as BASE_HI,
     case when k.base_when is not null then b.BASE_UNIT end as BASE_UNIT
 from derived.lab_values as v
-inner join (select distinct LBTESTCD from reference.ctcae5) as t on v.LBTESTCD = t.LBTESTCD
+inner join graded_tests as t on v.LBTESTCD = t.LBTESTCD
 left join derived.lab_baselines as b
     on v.USUBJID = b.USUBJID and v.LBTESTCD = b.LBTESTCD and v.LBSPEC is not distinct from b.LBSPEC
 left join derived.lab_criteria as k on v.LBTESTCD = k.LBTESTCD and v.LBORRESU is not distinct from k.unit

@@ -7,6 +7,13 @@
 
 with
 
+listed as (
+    select distinct
+        lab,
+        LBTESTCD
+    from study.ranges
+),
+
 -- The subjects, tests, units and moments of which the site's laboratory may have limits.
 wanted as (
     select distinct
@@ -17,7 +24,7 @@ wanted as (
         site.lab
     from accepted.lb as c
     inner join study.sites as site on c.SITEID = site.SITEID
-    where exists (select 1 from study.ranges as r where site.lab = r.lab and c.LBTESTCD = r.LBTESTCD)
+    inner join listed as known on site.lab = known.lab and c.LBTESTCD = known.LBTESTCD
 ),
 
 -- Of the rows that fit subject and date: those for a sex before those for both, for an age before those for all, the
