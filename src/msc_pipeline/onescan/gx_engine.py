@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
 import great_expectations.exceptions as gx_exceptions
 from great_expectations.core.batch import BatchData, BatchMarkers
 from great_expectations.execution_engine import ExecutionEngine
@@ -26,9 +28,6 @@ from msc_pipeline.onescan.expectations import _AGGREGATE_SQL, aggregate, missing
 from msc_pipeline.onescan.expressions import all_of, quoted, relation_name
 from msc_pipeline.onescan.plan import Question, Rows, Scan, scan
 from msc_pipeline.onescan.rules import METRICS, NONNULL, RowRule, row_rule
-
-if TYPE_CHECKING:
-    import duckdb
 
 ENGINE = "OneScanEngine"
 COUNT, FILTERED = ".unexpected_count", ".filtered_row_count"
@@ -93,16 +92,13 @@ class OneScanEngine(ExecutionEngine):  # type: ignore[misc]
             raise gx_exceptions.MetricResolutionError(message=message, failed_metrics=tuple(refused)) from None
         data: Any = self.batch_manager.active_batch_data
         try:
-            questions = [q for one in asked.values() for q in one.questions]
-            found = self._scan(data, questions)
-        except Exception as error:
-            text = f"the scan failed: {type(error).__name__}"
-            raise gx_exceptions.MetricResolutionError(message=text, failed_metrics=tuple(asked)) from None
+            found = scan(data.connection, data.relation, [q for one in asked.values() for q in one.questions])
+        except duckdb.Error as error:
+            text = f"does not fit the columns: {type(error).__name__}"
+            failed = tuple(m for m, one in asked.items() if not _runs(data, one)) or tuple(asked)
+            raise gx_exceptions.MetricResolutionError(message=text, failed_metrics=failed) from None
+        self.last_scan = found
         return {metric.id: one.value(found) for metric, one in asked.items()}
-
-    def _scan(self, data: RelationData, questions: list[Question]) -> Scan:
-        self.last_scan = scan(data.connection, data.relation, questions)
-        return self.last_scan
 
     def _no_clause(self, condition: Any) -> Any:
         raise NotImplementedError("conditions are compiled from their JSON form")
@@ -113,9 +109,18 @@ class OneScanEngine(ExecutionEngine):  # type: ignore[misc]
     _or_condition_to_filter_clause = _no_clause
 
 
+def _runs(data: RelationData, asked: Asked) -> bool:
+    """Say whether the scan of one metric alone succeeds, so that the others still get their answers."""
+    try:
+        scan(data.connection, data.relation, asked.questions)
+    except duckdb.Error:
+        return False
+    return True
+
+
 def ask(name: str, kwargs: Mapping[str, Any]) -> Asked:
     """Return what a metric asks. Raises: ConfigError RULE_NOT_COMPILED."""
-    kwargs = {**kwargs, "row_condition": _as_json(kwargs.get("row_condition"))}
+    kwargs = {key: _as_written(value) for key, value in kwargs.items()}
     if name in TABLE:
         return _table(name, kwargs)
     if name in _AGGREGATE_SQL:
@@ -129,8 +134,11 @@ def ask(name: str, kwargs: Mapping[str, Any]) -> Asked:
     return Asked((rule,), lambda found: found[rule])
 
 
-def _as_json(condition: Any) -> Any:
-    return condition.dict() if hasattr(condition, "dict") else condition
+def _as_written(value: Any) -> Any:
+    """Return an argument as the suite's file has it: Great Expectations makes objects of conditions and of dates."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return value.dict() if hasattr(value, "dict") else value
 
 
 def _table(name: str, kwargs: Mapping[str, Any]) -> Asked:
