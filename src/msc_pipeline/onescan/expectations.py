@@ -78,8 +78,8 @@ _AGGREGATE_SQL = {
     "column.sum": "sum({x}){f}",
     "column.standard_deviation": "stddev_samp({x}){f}",
     "column.distinct_values.count": "count(distinct {x}){f}",
-    "column.unique_proportion": "(count(distinct {x}){f})::double / nullif(count({x}){f}, 0)",
-    "column.non_null_proportion": "(count({x}){f})::double / nullif(count(*){f}, 0)",
+    "column.unique_proportion": "coalesce((count(distinct {x}){f})::double / nullif(count({x}){f}, 0), 0)",
+    "column.non_null_proportion": "coalesce((count({x}){f})::double / nullif(count(*){f}, 0), 0)",
 }
 
 
