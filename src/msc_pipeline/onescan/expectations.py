@@ -70,7 +70,7 @@ TABLES = (
 
 SUPPORTED = (*MAPS, *AGGREGATES, *TABLES)
 
-_AGGREGATE_SQL = {
+AGGREGATE_SQL = {
     "column.max": "max({x}){f}",
     "column.min": "min({x}){f}",
     "column.mean": "avg({x}){f}",
@@ -114,11 +114,11 @@ class Compiled:
 
 def aggregate(metric: str, kwargs: Mapping[str, Any]) -> Value:
     """Return the question for an aggregate metric of one column. Raises: ConfigError RULE_NOT_COMPILED."""
-    if metric not in _AGGREGATE_SQL or not kwargs.get("column"):
+    if metric not in AGGREGATE_SQL or not kwargs.get("column"):
         raise cannot_compile(metric, "not a supported metric of a column")
     domain = row_condition(kwargs.get("row_condition"))
     filtered = "" if domain == "true" else f" filter (where {domain})"
-    return Value(_AGGREGATE_SQL[metric].format(x=quoted(kwargs["column"]), f=filtered))
+    return Value(AGGREGATE_SQL[metric].format(x=quoted(kwargs["column"]), f=filtered))
 
 
 def row_count(kwargs: Mapping[str, Any]) -> Rows:
@@ -174,20 +174,24 @@ def result(compiled: Compiled, found: Scan) -> Result:
     if compiled.type in AGGREGATES:
         observed = found[compiled.questions[0]]
         return Result(observed is not None and _within(observed, kwargs), observed_value=observed)
-    names = [name for name, _ in found.columns]
+    if "row_count" in compiled.type:
+        return _number(found[compiled.questions[0]], kwargs)
+    return _columns(compiled, [name for name, _ in found.columns])
+
+
+def _columns(compiled: Compiled, names: list[str]) -> Result:
+    kwargs = compiled.kwargs
     match compiled.type:
-        case "expect_table_row_count_to_be_between" | "expect_table_row_count_to_equal":
-            return _number(found[compiled.questions[0]], kwargs)
-        case "expect_table_column_count_to_be_between" | "expect_table_column_count_to_equal":
-            return _number(len(names), kwargs)
         case "expect_table_columns_to_match_ordered_list":
             return Result(names == list(kwargs["column_list"]), observed_value=names)
         case "expect_table_columns_to_match_set":
             wanted, exact = set(kwargs["column_set"]), kwargs.get("exact_match") is not False
             return Result(wanted == set(names) if exact else wanted <= set(names), observed_value=names)
-    at = kwargs.get("column_index")
-    there = kwargs["column"] in names and (at is None or names.index(kwargs["column"]) == at)
-    return Result(there)
+        case "expect_column_to_exist":
+            at = kwargs.get("column_index")
+            there = kwargs["column"] in names and (at is None or names.index(kwargs["column"]) == at)
+            return Result(there)
+    return _number(len(names), kwargs)
 
 
 def _number(observed: int, kwargs: Mapping[str, Any]) -> Result:

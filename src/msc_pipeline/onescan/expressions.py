@@ -13,7 +13,16 @@ from typing import Any
 
 from msc_pipeline.errors import ConfigError
 
-OPERATORS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "IN": "in", "NOT_IN": "not in"}
+OPERATORS = {
+    "==": "=",
+    "!=": "<>",
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+    "IN": "in",
+    "NOT_IN": "not in",
+}
 """Operators of a row condition, in Great Expectations' words and in SQL."""
 
 

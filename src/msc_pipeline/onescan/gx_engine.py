@@ -17,28 +17,26 @@ from functools import lru_cache
 from typing import Any
 
 import duckdb
-import great_expectations.exceptions as gx_exceptions
 from great_expectations.core.batch import BatchData, BatchMarkers
-from great_expectations.execution_engine import ExecutionEngine
+from great_expectations.exceptions.exceptions import MetricResolutionError
+from great_expectations.execution_engine.execution_engine import ExecutionEngine
 from great_expectations.expectations import registry
 from great_expectations.expectations.metrics.metric_provider import MetricProvider
 
 from msc_pipeline.errors import ConfigError
-from msc_pipeline.onescan.expectations import _AGGREGATE_SQL, aggregate, missing_count, row_count
-from msc_pipeline.onescan.expressions import all_of, quoted, relation_name
+from msc_pipeline.onescan.expectations import AGGREGATE_SQL, aggregate, row_count
 from msc_pipeline.onescan.plan import Question, Rows, Scan, scan
-from msc_pipeline.onescan.rules import METRICS, NONNULL, RowRule, row_rule
+from msc_pipeline.onescan.rules import METRICS, RowRule, row_rule
 
-ENGINE = "OneScanEngine"
-COUNT, FILTERED = ".unexpected_count", ".filtered_row_count"
-SAMPLES = (".unexpected_values", ".unexpected_rows", ".unexpected_index_list", ".unexpected_index_query")
 TABLE = ("table.row_count", "table.columns", "table.column_types", "table.column_count")
 
 
-class RelationData(BatchData):  # type: ignore[misc]
+class RelationData(BatchData):
     """A table of an open connection, as the data of a batch."""
 
-    def __init__(self, engine: ExecutionEngine, connection: duckdb.DuckDBPyConnection, relation: str) -> None:
+    def __init__(
+        self, engine: ExecutionEngine[Any], connection: duckdb.DuckDBPyConnection, relation: str
+    ) -> None:
         super().__init__(engine)
         self.connection, self.relation = connection, relation
 
@@ -51,18 +49,23 @@ class Asked:
     value: Callable[[Scan], Any]
 
 
-class OneScanEngine(ExecutionEngine):  # type: ignore[misc]
+class OneScanEngine(ExecutionEngine[Any]):
     """Answers the metrics of a suite by one scan of a DuckDB relation.
 
-    No row leaves it: examples of failing values are empty unless `examples` says how many; the failing rows, all of
-    them, are the table `last_scan.failing` of the connection.
+    No cell leaves it: examples of failing values are always empty. The failing rows, all of them, are the table
+    `failing` of the last of `scans`, on the connection, until `close` drops it.
     """
 
-    def __init__(self, *args: Any, examples: int = 0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.examples = examples
-        self.last_scan: Scan | None = None
+        self.scans: list[tuple[Any, Scan]] = []
         register()
+
+    def close(self) -> None:
+        """Drop the failing rows."""
+        while self.scans:
+            connection, found = self.scans.pop()
+            found.drop(connection)
 
     def get_batch_data_and_markers(self, batch_spec: Any) -> tuple[BatchData, BatchMarkers]:
         """Great Expectations' way to read a source; here a relation is handed over as it is."""
@@ -84,20 +87,22 @@ class OneScanEngine(ExecutionEngine):  # type: ignore[misc]
         message = ""
         for metric in metrics_to_resolve:
             try:
-                asked[metric] = ask(metric.metric_name, {**metric.metric_value_kwargs, **metric.metric_domain_kwargs})
+                asked[metric] = ask(
+                    metric.metric_name, {**metric.metric_value_kwargs, **metric.metric_domain_kwargs}
+                )
             except (ConfigError, KeyError, TypeError) as error:
                 refused.append(metric)
                 message = str(error) if isinstance(error, ConfigError) else type(error).__name__
         if refused:
-            raise gx_exceptions.MetricResolutionError(message=message, failed_metrics=tuple(refused)) from None
+            raise MetricResolutionError(message=message, failed_metrics=tuple(refused)) from None
         data: Any = self.batch_manager.active_batch_data
         try:
             found = scan(data.connection, data.relation, [q for one in asked.values() for q in one.questions])
         except duckdb.Error as error:
             text = f"does not fit the columns: {type(error).__name__}"
             failed = tuple(m for m, one in asked.items() if not _runs(data, one)) or tuple(asked)
-            raise gx_exceptions.MetricResolutionError(message=text, failed_metrics=failed) from None
-        self.last_scan = found
+            raise MetricResolutionError(message=text, failed_metrics=failed) from None
+        self.scans.append((data.connection, found))
         return {metric.id: one.value(found) for metric, one in asked.items()}
 
     def _no_clause(self, condition: Any) -> Any:
@@ -112,7 +117,7 @@ class OneScanEngine(ExecutionEngine):  # type: ignore[misc]
 def _runs(data: RelationData, asked: Asked) -> bool:
     """Say whether the scan of one metric alone succeeds, so that the others still get their answers."""
     try:
-        scan(data.connection, data.relation, asked.questions)
+        scan(data.connection, data.relation, asked.questions).drop(data.connection)
     except duckdb.Error:
         return False
     return True
@@ -123,7 +128,7 @@ def ask(name: str, kwargs: Mapping[str, Any]) -> Asked:
     kwargs = {key: _as_written(value) for key, value in kwargs.items()}
     if name in TABLE:
         return _table(name, kwargs)
-    if name in _AGGREGATE_SQL:
+    if name in AGGREGATE_SQL:
         value = aggregate(name, kwargs)
         return Asked((value,), lambda found: found[value])
     for ending, answer in _ENDINGS.items():
@@ -185,7 +190,7 @@ _ENDINGS: dict[str, Callable[[RowRule, Mapping[str, Any]], Asked]] = {
 @lru_cache(maxsize=1)
 def register() -> None:
     """Register every supported metric for this engine, with Great Expectations' own keys and no dependency."""
-    names = [*TABLE, *_AGGREGATE_SQL, *(f"{metric}{ending}" for metric in METRICS for ending in _ENDINGS)]
+    names = [*TABLE, *AGGREGATE_SQL, *(f"{metric}{ending}" for metric in METRICS for ending in _ENDINGS)]
     for name in names:
         known = registry._registered_metrics.get(name)
         if known is None:

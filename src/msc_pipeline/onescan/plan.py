@@ -55,6 +55,14 @@ class Scan:
     bits: dict[RowRule, tuple[int, int]] = field(default_factory=dict)
     answers: dict[Question, Any] = field(default_factory=dict)
 
+    tables: list[str] = field(default_factory=list)
+
+    def drop(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Drop the temporary tables of the scan: their rows are in memory until then."""
+        for table in self.tables:
+            connection.execute(f"drop table if exists {table}")
+        self.tables.clear()
+
     def failed(self, rule: RowRule) -> str:
         """Return the condition, on `failing`, of the rows that fail `rule`."""
         column, bit = self.bits[rule]
@@ -97,8 +105,11 @@ def _keep(connection: duckdb.DuckDBPyConnection, source: str, found: Scan, rules
     """Write the failing rows with their bits, and count them by rule."""
     number = next(_NUMBERS)
     found.failing = f"failing_{number}"
+    found.tables = [found.failing]
     found.bits = {rule: (i // BITS, 1 << i % BITS) for i, rule in enumerate(rules)}
-    conditions = {rule: rule.fails or _repeats(connection, source, number, i, rule) for i, rule in enumerate(rules)}
+    conditions = {
+        rule: rule.fails or _repeats(connection, source, found, i, rule) for i, rule in enumerate(rules)
+    }
     last = found.bits[rules[-1]][0]
     masks = [_mask(found, conditions, n) for n in range(last + 1)]
     columns = ", ".join(f"{mask} as failed_{n}" for n, mask in enumerate(masks))
@@ -124,10 +135,11 @@ def _mask(found: Scan, conditions: dict[RowRule, str], number: int) -> str:
 
 
 def _repeats(
-    connection: duckdb.DuckDBPyConnection, source: str, number: int, index: int, rule: RowRule
+    connection: duckdb.DuckDBPyConnection, source: str, found: Scan, index: int, rule: RowRule
 ) -> str:
     """Return the condition of the rows whose key may occur again: those whose hash does."""
-    table, key = f"repeated_{number}_{index}", f"hash({_keys(rule)})"
+    table, key = f"{found.failing}_repeated_{index}", f"hash({_keys(rule)})"
+    found.tables.append(table)
     connection.execute(
         f"create temp table {table} as select {key} as h from {source} where {rule.judged}"
         " group by h having count(*) > 1"

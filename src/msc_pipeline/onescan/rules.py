@@ -145,10 +145,9 @@ def _no_match(columns: Sequence[str], kwargs: Kwargs) -> str:
 
 
 def _joined(parts: Sequence[str], match_on: object) -> str:
-    words = {None: " or ", "any": " or ", "all": " and "}
-    if not parts or match_on not in words:
+    if not parts or match_on not in (None, "any", "all"):
         raise cannot_compile("match_on", "needs at least one pattern, and any or all")
-    return words[match_on].join(parts)  # type: ignore[index]
+    return (" and " if match_on == "all" else " or ").join(parts)
 
 
 def _matches_list(columns: Sequence[str], kwargs: Kwargs) -> str:
@@ -191,7 +190,9 @@ def _pair_in_set(columns: Sequence[str], kwargs: Kwargs) -> str:
     if not pairs:
         raise cannot_compile("value_pairs_set", "missing: every value would pass")
     a, b = map(quoted, columns)
-    return " or ".join(f"({a} is not distinct from {_cell(x)} and {b} is not distinct from {_cell(y)})" for x, y in pairs)
+    return " or ".join(
+        f"({a} is not distinct from {_cell(x)} and {b} is not distinct from {_cell(y)})" for x, y in pairs
+    )
 
 
 def _cell(value: object) -> str:
