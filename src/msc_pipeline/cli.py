@@ -187,14 +187,18 @@ def validate(study: StudyOption, home: HomeOption = None) -> None:
 
 
 @app.command()
-def curate(study: StudyOption, home: HomeOption = None) -> None:
+def curate(
+    study: StudyOption,
+    home: HomeOption = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Sites at a time.")] = os.cpu_count() or 1,
+) -> None:
     """Apply cross-domain rules and make the curated tables of sites that changed."""
     from msc_pipeline import pipeline
 
     settings = Settings.from_env(home=home)
-    for site in pipeline.hold(study, settings):
-        made = pipeline.curate(study, site, settings)
-        typer.echo(f"{site}\t{made['tables']} tables\t{made['rows']} rows")
+    stale = pipeline.hold(study, settings)
+    for made in pipeline.curate_sites(study, stale, settings, jobs=jobs):
+        typer.echo(f"{made['site']}\t{made['tables']} tables\t{made['rows']} rows")
 
 
 @app.command()

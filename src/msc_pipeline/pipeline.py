@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -134,6 +135,14 @@ def curate(study_id: str, site: str, settings: Settings) -> dict[str, Any]:
     return curate_site(load_study(study_id, settings.project), site, settings)
 
 
+def curate_sites(
+    study_id: str, sites: list[str], settings: Settings, *, jobs: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Make the curated tables of several sites, `jobs` at a time; yield as `curate` returns."""
+    for _, made in _each(curate, study_id, sites, settings, jobs):
+        yield made
+
+
 def publish(study_id: str, settings: Settings) -> dict[str, Any]:
     """Publish what is curated; return {"release", "new", "tables", "rows"}."""
     return publish_release(load_study(study_id, settings.project), settings)
@@ -195,6 +204,8 @@ def _each(
         from msc_pipeline.gx_duckdb import preload
 
         preload()
+    # Sites are worth more than threads: a process each keeps all cores busy, threads of one query do not.
+    settings = replace(settings, threads=max(1, settings.threads // jobs))
     with ProcessPoolExecutor(min(jobs, len(sites)), mp_context=multiprocessing.get_context("fork")) as pool:
         futures = {site: pool.submit(step, study_id, site, settings) for site in sites}
         for site, future in futures.items():
