@@ -7,15 +7,56 @@
 
 with
 
+-- Each text is read once, however many records hold it.
+dates as (
+    select
+        VSDTC,
+        iso_date(VSDTC) as ADT,
+        iso_datetime(VSDTC) as ADTM
+    from (select distinct VSDTC from accepted.vs) as texts
+),
+
+sequences as (
+    select
+        VSSEQ,
+        whole_number(VSSEQ) as SEQ
+    from (select distinct VSSEQ from accepted.vs) as texts
+),
+
+times as (
+    select
+        VSTPT,
+        coalesce(regexp_matches(VSTPT, '(?i)post'), false) as SAYS_AFTER
+    from (select distinct VSTPT from accepted.vs) as texts
+),
+
+visit_numbers as (
+    select
+        VISITNUM,
+        try_cast(exact_number(VISITNUM) as decimal(10, 2)) as VISIT_NUMBER
+    from (select distinct VISITNUM from accepted.vs) as texts
+),
+
+results as (
+    select
+        texts.*,
+        u.check_unit as AVALU,
+        try((exact_number(texts.VSORRES) * exact_number(u.factor) + exact_number(u.addend))::decimal(20, 8)) as AVAL
+    from (select distinct VSTESTCD, VSORRES, VSORRESU from accepted.vs) as texts
+    left join reference.vital_units as u on texts.VSTESTCD = u.VSTESTCD and texts.VSORRESU = u.unit
+),
+
 measured as (
     select
         vs.*,
-        coalesce(vs.VSTEST, vs.VSTESTCD) || coalesce(' (' || u.check_unit || ')', '') as PARAM,
-        u.check_unit as AVALU,
-        iso_date(vs.VSDTC) as ADT,
-        iso_datetime(vs.VSDTC) as ADTM,
-        whole_number(vs.VSSEQ) as SEQ,
-        try((exact_number(vs.VSORRES) * exact_number(u.factor) + exact_number(u.addend))::decimal(20, 8)) as AVAL,
+        coalesce(vs.VSTEST, vs.VSTESTCD) || coalesce(' (' || r.AVALU || ')', '') as PARAM,
+        r.AVALU,
+        r.AVAL,
+        d.ADT,
+        d.ADTM,
+        q.SEQ,
+        t.SAYS_AFTER,
+        n.VISIT_NUMBER,
         v.AVISIT,
         v.week as AVISITN,
         s.TRTSDT,
@@ -24,7 +65,15 @@ measured as (
         p.on_treatment_days
     from accepted.vs as vs
     cross join study.protocol as p
-    left join reference.vital_units as u on vs.VSTESTCD = u.VSTESTCD and vs.VSORRESU = u.unit
+    left join results as r
+        on
+            vs.VSTESTCD = r.VSTESTCD
+            and vs.VSORRES is not distinct from r.VSORRES
+            and vs.VSORRESU is not distinct from r.VSORRESU
+    left join dates as d on vs.VSDTC = d.VSDTC
+    left join sequences as q on vs.VSSEQ = q.VSSEQ
+    left join times as t on vs.VSTPT is not distinct from t.VSTPT
+    left join visit_numbers as n on vs.VISITNUM = n.VISITNUM
     left join study.visits as v on vs.VISIT = v.VISIT
     left join curated.adsl as s on vs.USUBJID = s.USUBJID
 ),
@@ -33,7 +82,7 @@ measured as (
 timed as (
     select
         *,
-        before_dose(ADT, ADTM, TRTSDT, TRTSDTM, not coalesce(regexp_matches(VSTPT, '(?i)post'), false)) as PREDOSE,
+        before_dose(ADT, ADTM, TRTSDT, TRTSDTM, not SAYS_AFTER) as PREDOSE,
         row_number() over (
             partition by USUBJID, VSTESTCD
             order by
@@ -63,9 +112,21 @@ fallback as (
     qualify row_number() over (partition by USUBJID, VSTESTCD, VSPOS order by POSITION desc) = 1
 ),
 
+-- One record per subject, sign, position, time point and planned visit: the last measured one.
+analysed as (
+    select
+        USUBJID,
+        VSTESTCD,
+        max(POSITION) as POSITION
+    from timed
+    where AVAL is not null and AVISIT is not null
+    group by USUBJID, VSTESTCD, VSPOS, VSTPT, AVISIT
+),
+
 compared as (
     select
         t.*,
+        n.POSITION is not null as IS_ANALYSED,
         coalesce(own.BASE, other.BASE) as BASE,
         coalesce(own.POSITION, other.POSITION) as BASE_POSITION
     from timed as t
@@ -80,6 +141,7 @@ compared as (
             t.USUBJID = other.USUBJID
             and t.VSTESTCD = other.VSTESTCD
             and t.VSPOS is not distinct from other.VSPOS
+    left join analysed as n on t.USUBJID = n.USUBJID and t.VSTESTCD = n.VSTESTCD and t.POSITION = n.POSITION
 )
 
 select
@@ -91,7 +153,7 @@ select
     AVISIT,
     AVISITN,
     VISIT,
-    try_cast(exact_number(VISITNUM) as decimal(10, 2)) as VISITNUM,
+    VISIT_NUMBER as VISITNUM,
     SEQ as VSSEQ,
     VSPOS,
     VSLOC,
@@ -106,16 +168,7 @@ select
     BASE,
     case when ADT is not null and POSITION > BASE_POSITION then (AVAL - BASE)::decimal(20, 8) end as CHG,
     case when POSITION = BASE_POSITION then 'Y' end as ABLFL,
-    -- One record per subject, sign, position, time point and planned visit: the last measured one.
-    case
-        when
-            AVAL is not null
-            and AVISIT is not null
-            and row_number() over (
-                partition by USUBJID, VSTESTCD, VSPOS, VSTPT, AVISIT order by (AVAL is not null) desc, POSITION desc
-            ) = 1
-            then 'Y'
-    end as ANL01FL,
+    case when IS_ANALYSED then 'Y' end as ANL01FL,
     case
         when
             ADT >= TRTSDT
