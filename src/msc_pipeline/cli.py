@@ -325,7 +325,7 @@ def bench(
     study: StudyOption,
     scale: Annotated[int, typer.Option(min=1, help="Times as many subjects as the public trial.")] = 17,
     folder: Annotated[Path, typer.Option(help="Scratch folder; emptied first.")] = Path(".run/bench"),
-    jobs: Annotated[int, typer.Option(min=1)] = 1,
+    jobs: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     one_file: Annotated[
         bool, typer.Option(help="One file of all lab rows: landing and staging beside DuckDB's own copy.")
     ] = False,
