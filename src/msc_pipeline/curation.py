@@ -114,12 +114,12 @@ def make_tables(
     try:
         lay_out(connection, desk, desk.judged[site]["heads"], with_date=True)
         making = _making(desk, [name for name, inputs in plan.items() if _unmade(name, inputs, made)])
-        _accept(connection, desk, site, making)
+        _accept(connection, desk, site)
         connection.execute("create schema curated; create schema derived")
         for name, inputs in plan.items():
             if name.startswith(DERIVED):
                 if name in making:
-                    models.create(connection, making[name], _kind(name, making))
+                    models.create(connection, making[name], _kind(name, desk))
                 continue
             path = f"{desk.study.id}/curated/{name.partition('.')[2]}/SITEID={site}/{inputs[:24]}.parquet"
             if not _unmade(name, inputs, made):
@@ -148,18 +148,16 @@ def _making(desk: Desk, stale: list[str]) -> dict[str, models.Model]:
     return making
 
 
-def _kind(name: str, making: dict[str, models.Model]) -> str:
-    """Say whether a relation is a table or a view: what is read more than once is put together once."""
-    return "table" if sum(model.mentions(name) for model in making.values()) > 1 else "view"
+def _kind(name: str, desk: Desk) -> str:
+    """Say whether a relation is a table or a view: what is read more than once is put together once.
 
-
-def _accept(
-    connection: duckdb.DuckDBPyConnection, desk: Desk, site: str, making: dict[str, models.Model]
-) -> None:
-    """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`.
-
-    making: the models that will read them.
+    All models count, not those that are made now: a part that is made again alone must have the same bytes.
     """
+    return "table" if sum(model.mentions(name) for model in desk.curated) > 1 else "view"
+
+
+def _accept(connection: duckdb.DuckDBPyConnection, desk: Desk, site: str) -> None:
+    """Create `accepted.<domain>` (arrived rows that no rule holds), `site.held` and `site.deliveries`."""
     import pyarrow as pa
 
     connection.execute("create schema site; create schema accepted")
@@ -171,7 +169,7 @@ def _accept(
         name = f"accepted.{domain.lower()}"
         with models.reported(name, PermanentError, "MODEL_FAILED"):
             connection.execute(
-                f"create {_kind(name, making)} {name} as select * exclude (KEY_HASH, ROW_HASH)"
+                f"create {_kind(name, desk)} {name} as select * exclude (KEY_HASH, ROW_HASH)"
                 f" from arrived.{domain.lower()} anti join {held_rows} using (SRC_SHA256, SRC_ROW)"
             )
     names = {"SITEID": "site", "DOMAIN": "domain", "SRC_SHA256": "sha256", "STATUS": "status"}
