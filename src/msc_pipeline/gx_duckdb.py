@@ -3,7 +3,7 @@
 Belongs here: asking Great Expectations (1.24) quietly and quickly. Does not: how its metrics are answered
 (onescan), our own scan of the same rows (checks), suites as files (suites).
 
-None lets a value out: counts only, no examples, no logs. Never run two calls in threads: Great Expectations
+No value gets out: counts only, no examples, no logs. Never run two calls in threads: Great Expectations
 shares state between them; processes are fine.
 """
 
@@ -58,14 +58,16 @@ def verdicts(
 
     engine = OneScanEngine()
     data: Any = RelationData(engine, connection, relation)
-    with _silence(), _memo():
-        gx.get_context(mode="ephemeral")  # GX reads its settings from the last context made
-        suite = gx.ExpectationSuite(name="suite", expectations=[rule.gx() for rule in rules])
-        results = validator_class()(execution_engine=engine, batches=[Batch(data=data)]).graph_validate(
-            configurations=suite.expectation_configurations,
-            runtime_configuration={"result_format": RESULT_FORMAT, "catch_exceptions": True},
-        )
-    engine.close()
+    try:
+        with _silence(), _memo():
+            gx.get_context(mode="ephemeral")  # GX reads its settings from the last context made
+            suite = gx.ExpectationSuite(name="suite", expectations=[rule.gx() for rule in rules])
+            results = validator_class()(execution_engine=engine, batches=[Batch(data=data)]).graph_validate(
+                configurations=suite.expectation_configurations,
+                runtime_configuration={"result_format": RESULT_FORMAT, "catch_exceptions": True},
+            )
+    finally:
+        engine.close()
     found = {result.expectation_config.meta["id"]: _verdict(result) for result in results}
     return {rule_id: verdict for rule_id, verdict in found.items() if verdict is not None}
 
